@@ -1,0 +1,187 @@
+import { max, min, roundDown, roundUp } from './convert.js';
+
+/** A half-open range of bytes. */
+export interface Range {
+  /** Bytes from the start of the thing that is meant. */
+  readonly offset: bigint;
+  readonly length: bigint;
+}
+
+/**
+ * A set of bytes as ascending, disjoint, never touching half-open ranges. Immutable; every operation is one merge over
+ * both operands. The bounds lie in one typed array, so a set of a million ranges takes 16 MB.
+ */
+export class RangeSet implements Iterable<Range> {
+  static readonly empty = new RangeSet(new BigInt64Array(0));
+
+  /** start, end, start, end, … */
+  readonly #bounds: BigInt64Array;
+
+  private constructor(bounds: BigInt64Array) {
+    this.#bounds = bounds;
+  }
+
+  /** The union of ranges in any order; empty ones count for nothing. */
+  static of(ranges: Iterable<Range>): RangeSet {
+    const builder = new RangeSetBuilder();
+    for (const { offset, length } of ranges) builder.add(offset, length);
+    return builder.finish();
+  }
+
+  /** @internal Takes over bounds that are already ascending and disjoint. */
+  static fromBounds(bounds: BigInt64Array): RangeSet {
+    return bounds.length === 0 ? RangeSet.empty : new RangeSet(bounds);
+  }
+
+  /** How many ranges. */
+  get count(): number {
+    return this.#bounds.length / 2;
+  }
+
+  /** How many bytes. */
+  get total(): bigint {
+    let total = 0n;
+    for (const { length } of this) total += length;
+    return total;
+  }
+
+  *[Symbol.iterator](): Iterator<Range> {
+    for (let i = 0; i < this.#bounds.length; i += 2) {
+      const start = this.#at(i);
+      yield { offset: start, length: this.#at(i + 1) - start };
+    }
+  }
+
+  union(other: RangeSet): RangeSet {
+    return this.#merge(other, (a, b) => a || b);
+  }
+
+  intersect(other: RangeSet): RangeSet {
+    return this.#merge(other, (a, b) => a && b);
+  }
+
+  subtract(other: RangeSet): RangeSet {
+    return this.#merge(other, (a, b) => a && !b);
+  }
+
+  /** The bytes of [offset, offset + length) that are not in the set. */
+  complement(offset: bigint, length: bigint): RangeSet {
+    return RangeSet.of([{ offset, length }]).subtract(this);
+  }
+
+  /** The part inside [offset, offset + length). */
+  clip(offset: bigint, length: bigint): RangeSet {
+    return this.intersect(RangeSet.of([{ offset, length }]));
+  }
+
+  /** The same bytes, `delta` further on. */
+  shift(delta: bigint): RangeSet {
+    return RangeSet.fromBounds(this.#bounds.map((bound) => bound + delta));
+  }
+
+  /** Whole blocks only: each range shrinks to multiples of `block`, and vanishes when it holds none. */
+  roundInwards(block: bigint): RangeSet {
+    const builder = new RangeSetBuilder();
+    for (const { offset, length } of this) {
+      const start = roundUp(offset, block);
+      builder.add(start, max(0n, roundDown(offset + length, block) - start));
+    }
+    return builder.finish();
+  }
+
+  /** The ranges of at least `length` bytes. */
+  atLeast(length: bigint): RangeSet {
+    const builder = new RangeSetBuilder();
+    for (const range of this) if (range.length >= length) builder.add(range.offset, range.length);
+    return builder.finish();
+  }
+
+  /** True when the byte at `offset` is in the set. */
+  has(offset: bigint): boolean {
+    let low = 0;
+    let high = this.#bounds.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#at(middle) <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low % 2 === 1;
+  }
+
+  #at(i: number): bigint {
+    const bound = this.#bounds[i];
+    if (bound === undefined) throw new RangeError(`bound ${i} of ${this.#bounds.length}`);
+    return bound;
+  }
+
+  /** Sweeps over the bounds of both: inside each set or not, what is kept is what `keep` says. */
+  #merge(other: RangeSet, keep: (inThis: boolean, inOther: boolean) => boolean): RangeSet {
+    const builder = new RangeSetBuilder();
+    const mine = this.#bounds.length;
+    const theirs = other.#bounds.length;
+    let i = 0;
+    let j = 0;
+    let start: bigint | undefined;
+    while (i < mine || j < theirs) {
+      const here = i === mine ? other.#at(j) : j === theirs ? this.#at(i) : min(this.#at(i), other.#at(j));
+      if (i < mine && this.#at(i) === here) i++;
+      if (j < theirs && other.#at(j) === here) j++;
+      const inside = keep(i % 2 === 1, j % 2 === 1);
+      if (inside && start === undefined) start = here;
+      if (!inside && start !== undefined) {
+        builder.add(start, here - start);
+        start = undefined;
+      }
+    }
+    return builder.finish();
+  }
+}
+
+/** Collects ranges for a set: cheapest when they come in ascending order. */
+export class RangeSetBuilder {
+  #bounds = new BigInt64Array(64);
+  #used = 0;
+  #ascending = true;
+
+  add(offset: bigint, length: bigint): this {
+    if (length <= 0n) return this;
+    const last = this.#used === 0 ? undefined : this.#bounds[this.#used - 1];
+    if (last !== undefined && offset <= last) {
+      const lastStart = this.#bounds[this.#used - 2];
+      if (lastStart !== undefined && offset >= lastStart) {
+        this.#bounds[this.#used - 1] = max(last, offset + length);
+        return this;
+      }
+      this.#ascending = false;
+    }
+    if (this.#used === this.#bounds.length) {
+      const grown = new BigInt64Array(this.#bounds.length * 2);
+      grown.set(this.#bounds);
+      this.#bounds = grown;
+    }
+    this.#bounds[this.#used++] = offset;
+    this.#bounds[this.#used++] = offset + length;
+    return this;
+  }
+
+  finish(): RangeSet {
+    const bounds = this.#bounds.slice(0, this.#used);
+    return RangeSet.fromBounds(this.#ascending ? bounds : sortAndJoin(bounds));
+  }
+}
+
+function sortAndJoin(bounds: BigInt64Array): BigInt64Array {
+  const pairs = Array.from({ length: bounds.length / 2 }, (_, i) => bounds.subarray(i * 2, i * 2 + 2));
+  pairs.sort(([a = 0n], [b = 0n]) => (a < b ? -1 : a > b ? 1 : 0));
+  const joined = new BigInt64Array(bounds.length);
+  let used = 0;
+  for (const [start = 0n, end = 0n] of pairs) {
+    const last = used === 0 ? undefined : joined[used - 1];
+    if (last !== undefined && start <= last) joined[used - 1] = max(last, end);
+    else {
+      joined[used++] = start;
+      joined[used++] = end;
+    }
+  }
+  return joined.slice(0, used);
+}

@@ -1,0 +1,145 @@
+import { close, fsync } from 'node:fs';
+import { promisify } from 'node:util';
+import { min } from '../binary/convert.js';
+import { DiskError } from '../error/disk-error.js';
+import { hex } from '../error/message.js';
+import { wrapSystemError } from '../host/errno.js';
+import { readAt, readNow, writeAt } from '../host/positioned.js';
+import { punchHole, seekData, seekHole, zeroRange } from '../host/sparse.js';
+import { BlockDevice, type DeviceFacts, type ZeroOptions } from './block-device.js';
+import type { Bytes, Extent } from './extent.js';
+
+/** Above this, a read goes to the thread pool at once, where several overlap. */
+const readNowLimit = 128 * 1024;
+/** The page cache's unit: SEEK_DATA and SEEK_HOLE are wrong about the last page below 2^63 on tmpfs. */
+const lastPage = 2n ** 63n - 4096n;
+/** Extents a batch. */
+const batchSize = 256;
+
+const done: Promise<void> = Promise.resolve();
+const closeFd = promisify(close);
+const syncFd = promisify(fsync);
+
+export interface FileDeviceOptions {
+  /** For errors: the path as the user gave it. */
+  name: string;
+  size: Bytes;
+  writable: boolean;
+  /** Bytes: what the host allocates and punches by. */
+  blockSize: number;
+  /** False for a block device, which knows no holes. */
+  extents?: boolean;
+  /** Flushing costs nothing and means nothing: memory. */
+  volatile?: boolean;
+}
+
+/** Plain bytes of a regular host file. Owns the descriptor. */
+export class FileDevice extends BlockDevice {
+  readonly name: string;
+  readonly facts: DeviceFacts;
+  readonly #volatile: boolean;
+  /** Cleared for good when the filesystem turns out not to know RWF_NOWAIT: then every read would ask twice. */
+  #triesNow: boolean;
+  #missedNow = 0;
+
+  constructor(
+    readonly fd: number,
+    { name, size, writable, blockSize, volatile = false, extents = true }: FileDeviceOptions,
+  ) {
+    super();
+    this.name = name;
+    this.#volatile = volatile;
+    this.#triesNow = true;
+    this.facts = Object.freeze({
+      size,
+      writable,
+      flush: true,
+      trim: writable,
+      zero: 'native',
+      fastZero: true,
+      fua: 'emulated',
+      extents,
+      blockSize: Object.freeze({ minimum: 1, preferred: Math.max(4096, blockSize), maximum: 32 << 20 }),
+      hostFile: Object.freeze({ fd, offset: 0n }),
+    });
+  }
+
+  protected doRead(into: Uint8Array, offset: Bytes): Promise<void> {
+    let filled = 0;
+    if (this.#triesNow && into.length <= readNowLimit) {
+      filled = readNow(this.fd, into, offset, this.#volatile);
+      if (filled === into.length) return done;
+      // A cold disk misses as well, but never again and again without one hit.
+      if (filled > 0) this.#missedNow = 0;
+      else if (++this.#missedNow > 1000) this.#triesNow = false;
+    }
+    return this.#readRest(into.subarray(filled), offset + BigInt(filled));
+  }
+
+  async #readRest(into: Uint8Array, offset: Bytes): Promise<void> {
+    const got = await readAt(this.fd, into, offset, this.name);
+    if (got < into.length) {
+      throw new DiskError(
+        'IO',
+        `${this.name}: ends at byte ${hex(offset + BigInt(got))}: it was cut short while in use`,
+        {
+          device: this.name,
+          offset: offset + BigInt(got),
+          errno: 'EIO',
+        },
+      );
+    }
+  }
+
+  protected doWrite(from: Uint8Array, offset: Bytes): Promise<void> {
+    return writeAt(this.fd, from, offset, this.name);
+  }
+
+  protected async doZero(offset: Bytes, length: Bytes, { mayTrim = false }: ZeroOptions): Promise<void> {
+    await (mayTrim ? punchHole : zeroRange)(this.fd, offset, length, this.name);
+  }
+
+  protected async doTrim(offset: Bytes, length: Bytes): Promise<void> {
+    await punchHole(this.fd, offset, length, this.name);
+  }
+
+  protected async doFlush(): Promise<void> {
+    if (this.#volatile) return;
+    await syncFd(this.fd).catch((error: unknown) => {
+      throw wrapSystemError(`fsync of ${this.name}`, error);
+    });
+  }
+
+  protected doExtents(offset: Bytes, length: Bytes): Promise<readonly Extent[]> {
+    return new Promise((resolve) => resolve(this.#seekExtents(offset, offset + length)));
+  }
+
+  #seekExtents(start: Bytes, end: Bytes): Extent[] {
+    const batch: Extent[] = [];
+    const push = (from: Bytes, to: Bytes, data: boolean) => {
+      if (from < to) batch.push({ offset: from, length: to - from, allocated: data, zero: !data });
+    };
+    const seekEnd = min(end, lastPage);
+    let at = start;
+    while (at < seekEnd && batch.length < batchSize) {
+      const data = min(seekData(this.fd, at, this.name) ?? seekEnd, seekEnd);
+      push(at, data, false);
+      if (data === seekEnd) at = seekEnd;
+      else {
+        const hole = min(seekHole(this.fd, data, this.name) ?? seekEnd, seekEnd);
+        at = hole > data ? hole : seekEnd;
+        push(data, at, true);
+      }
+    }
+    if (at >= lastPage) push(at, end, true);
+    return batch;
+  }
+
+  protected doPeek(): undefined {
+    return undefined;
+  }
+
+  protected async doClose(): Promise<void> {
+    await closeFd(this.fd);
+  }
+}

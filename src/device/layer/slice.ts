@@ -1,0 +1,81 @@
+import { DiskError } from '../../error/disk-error.js';
+import {
+  BlockDevice,
+  type DeviceFacts,
+  type RequestOptions,
+  type WriteOptions,
+  type ZeroOptions,
+} from '../block-device.js';
+import type { Bytes, Extent } from '../extent.js';
+
+/**
+ * A window on a part of another device: a partition. It borrows what lies under it, since a disk has many partitions:
+ * closing the slice leaves the disk open. The one device over another that hands on `hostFile`, shifted, and `peek`.
+ */
+export class Slice extends BlockDevice {
+  readonly name: string;
+  readonly facts: DeviceFacts;
+
+  /**
+   * @param offset bytes from the start of `below`
+   * @param length bytes
+   * @throws {DiskError} USAGE when the window passes the end
+   */
+  constructor(
+    private readonly below: BlockDevice,
+    private readonly offset: Bytes,
+    length: Bytes,
+  ) {
+    super();
+    this.name = `slice[${offset}+${length}] of ${below.name}`;
+    if (offset < 0n || length < 0n || offset + length > below.facts.size) {
+      throw new DiskError('USAGE', `${this.name} passes its end (${below.facts.size} bytes)`, {
+        device: below.name,
+        offset,
+      });
+    }
+    const { hostFile } = below.facts;
+    this.facts = Object.freeze({
+      ...below.facts,
+      size: length,
+      hostFile: hostFile && { fd: hostFile.fd, offset: hostFile.offset + offset },
+    });
+  }
+
+  protected doRead(into: Uint8Array, offset: Bytes, options: RequestOptions): Promise<void> {
+    return this.below.read(into, this.offset + offset, options);
+  }
+
+  protected doWrite(from: Uint8Array, offset: Bytes, options: WriteOptions): Promise<void> {
+    return this.below.write(from, this.offset + offset, options);
+  }
+
+  protected doZero(offset: Bytes, length: Bytes, options: ZeroOptions): Promise<void> {
+    return this.below.zero(this.offset + offset, length, options);
+  }
+
+  protected doTrim(offset: Bytes, length: Bytes, options: WriteOptions): Promise<void> {
+    return this.below.trim(this.offset + offset, length, options);
+  }
+
+  protected doFlush(options: RequestOptions): Promise<void> {
+    return this.below.flush(options);
+  }
+
+  protected async doExtents(offset: Bytes, length: Bytes, options: RequestOptions): Promise<readonly Extent[]> {
+    const batch: Extent[] = [];
+    for await (const extent of this.below.extents(this.offset + offset, length, options)) {
+      batch.push({ ...extent, offset: extent.offset - this.offset });
+      if (batch.length === 256) break;
+    }
+    return batch;
+  }
+
+  protected doPeek(offset: Bytes, length: number): Uint8Array | undefined {
+    return this.below.peek(this.offset + offset, length);
+  }
+
+  protected doClose(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,83 @@
+import koffi from 'koffi';
+import { errnoName, systemError } from './errno.js';
+
+/**
+ * The system calls that neither Node nor fs-ext reaches. Each function here is one call: it returns what the call
+ * returns, and throws a DiskError with the errno where the call says -1.
+ */
+const libc = koffi.load(null);
+koffi.struct('disktool_iovec', { base: 'void *', length: 'size_t' });
+
+type Result = number | bigint;
+
+/** Declares a call, looked up when it is first made: no libc has them all. */
+function declare(prototype: string) {
+  let found: ReturnType<typeof libc.func> | undefined;
+  const call = () => {
+    found ??= libc.func(prototype);
+    return found;
+  };
+  const name = /(\w+)\(/.exec(prototype)?.[1] ?? prototype;
+  const failed = (what: string) => systemError(`${name} ${what}`, errnoName(koffi.errno()));
+  return {
+    now(what: string, ...args: unknown[]): Result {
+      const result: Result = call()(...args);
+      if (result === -1) throw failed(what);
+      return result;
+    },
+    /** The raw result, or minus the error number. */
+    raw(...args: unknown[]): Result {
+      const result: Result = call()(...args);
+      return result === -1 ? -koffi.errno() : result;
+    },
+    later(what: string, ...args: unknown[]): Promise<Result> {
+      return new Promise((resolve, reject) => {
+        call().async(...args, (error: unknown, result: Result) => {
+          // koffi restores the call's own errno for the length of its callback.
+          if (error !== null && error !== undefined) reject(error);
+          else if (result === -1) reject(failed(what));
+          else resolve(result);
+        });
+      });
+    },
+  };
+}
+
+const calls = {
+  lseek: declare('int64_t lseek(int fd, int64_t offset, int whence)'),
+  pwrite: declare('int64_t pwrite(int fd, const void *from, size_t length, int64_t offset)'),
+  preadv2: declare('int64_t preadv2(int fd, const disktool_iovec *iov, int count, int64_t offset, int flags)'),
+  fallocate: declare('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
+  memfdCreate: declare('int memfd_create(const char *name, unsigned int flags)'),
+  ftruncate: declare('int ftruncate(int fd, int64_t length)'),
+  fcntl: declare('int fcntl(int fd, int command, void *argument)'),
+  fcntlNumber: declare('int fcntl(int fd, int command, long argument)'),
+  flock: declare('int flock(int fd, int operation)'),
+  ioctl: declare('int ioctl(int fd, unsigned long request, void *argument)'),
+  ioctlNumber: declare('int ioctl(int fd, unsigned long request, long argument)'),
+  linkat: declare('int linkat(int fromDir, const char *from, int toDir, const char *to, int flags)'),
+  renameat2: declare('int renameat2(int fromDir, const char *from, int toDir, const char *to, unsigned int flags)'),
+  copyFileRange: declare(
+    'int64_t copy_file_range(int from, _Inout_ int64_t *fromOffset, int to, _Inout_ int64_t *toOffset, size_t length, unsigned int flags)',
+  ),
+  fgetxattr: declare('int64_t fgetxattr(int fd, const char *name, void *value, size_t size)'),
+  fsetxattr: declare('int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)'),
+  flistxattr: declare('int64_t flistxattr(int fd, void *list, size_t size)'),
+} as const;
+
+export type SystemCall = keyof typeof calls;
+
+/** Makes a call and waits for it. `what` names its object for the error: `of a.img`. */
+export function call(name: SystemCall, what: string, ...args: unknown[]): Result {
+  return calls[name].now(what, ...args);
+}
+
+/** Makes a call on the thread pool. Buffers among the arguments must stay untouched until it settles. */
+export function callLater(name: SystemCall, what: string, ...args: unknown[]): Promise<Result> {
+  return calls[name].later(what, ...args);
+}
+
+/** Makes a call whose failure is an answer: the result, or minus the error number. */
+export function tryCall(name: SystemCall, ...args: unknown[]): Result {
+  return calls[name].raw(...args);
+}

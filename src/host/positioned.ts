@@ -1,0 +1,66 @@
+import { read, write } from 'node:fs';
+import { wrapSystemError } from './errno.js';
+import { callLater, tryCall } from './libc.js';
+
+/** Reads and writes at a position. The one place that turns an offset into what Node's calls take. */
+
+const RWF_NOWAIT = 8;
+const maxSafe = BigInt(Number.MAX_SAFE_INTEGER);
+
+/**
+ * Reads on this thread what the page cache holds, without ever waiting for a disk.
+ *
+ * @param inMemory the file has no disk behind it, so that reading never waits
+ * @returns bytes read from the start of `into`; fewer than asked (or none) when the rest is not at hand, or this
+ * filesystem cannot tell
+ */
+export function readNow(fd: number, into: Uint8Array, offset: bigint, inMemory: boolean): number {
+  const got = tryCall('preadv2', fd, { base: into, length: into.length }, 1, offset, inMemory ? 0 : RWF_NOWAIT);
+  return got > 0 ? Number(got) : 0;
+}
+
+/**
+ * Reads at `offset` until `into` is full or the file ends.
+ *
+ * @returns bytes read
+ */
+export async function readAt(fd: number, into: Uint8Array, offset: bigint, what: string): Promise<number> {
+  let filled = 0;
+  while (filled < into.length) {
+    const got = await readOnce(fd, into, filled, offset + BigInt(filled), what);
+    if (got === 0) break;
+    filled += got;
+  }
+  return filled;
+}
+
+function readOnce(fd: number, into: Uint8Array, start: number, offset: bigint, what: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    // fs.read takes a bigint position as it is; FileHandle.read on Node 20 reads at the current position instead.
+    read(fd, into, start, into.length - start, offset, (error, got) => {
+      if (error === null) resolve(got);
+      else
+        reject(wrapSystemError(`read of ${into.length - start} bytes at byte ${offset} of ${what}`, error, { offset }));
+    });
+  });
+}
+
+/** Writes all of `from` at `offset`. */
+export async function writeAt(fd: number, from: Uint8Array, offset: bigint, what: string): Promise<void> {
+  for (let written = 0; written < from.length; ) {
+    written += await writeOnce(fd, from.subarray(written), offset + BigInt(written), what);
+  }
+}
+
+function writeOnce(fd: number, from: Uint8Array, offset: bigint, what: string): Promise<number> {
+  // fs.write silently writes at the current position when it is given a bigint, or a number past 2^53.
+  if (offset > maxSafe) {
+    return callLater('pwrite', `at byte ${offset} of ${what}`, fd, from, from.length, offset).then(Number);
+  }
+  return new Promise((resolve, reject) => {
+    write(fd, from, 0, from.length, Number(offset), (error, written) => {
+      if (error === null) resolve(written);
+      else reject(wrapSystemError(`write of ${from.length} bytes at byte ${offset} of ${what}`, error, { offset }));
+    });
+  });
+}

@@ -1,0 +1,17 @@
+/** What a task reports while it works, and how it is stopped. */
+export interface TaskContext {
+  readonly signal?: AbortSignal | undefined;
+  /** Called often; whoever shows it decides how often that is. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Something the user should know, that stops nothing: one sentence, lower-case start, no final stop. */
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+export interface Progress {
+  /** What is being done, to what: `scanning a.img for zeros`. */
+  readonly phase: string;
+  /** Bytes. */
+  readonly done: bigint;
+  /** Bytes; absent when nobody can tell. */
+  readonly total?: bigint | undefined;
+}
