@@ -1,0 +1,58 @@
+import { Errors } from '@oclif/core';
+import { DiskError } from '../error/disk-error.js';
+import { errnoMeaning, errnoOf } from '../host/errno.js';
+
+/** What is said of an error. */
+export interface Failure {
+  /** Empty when it has been said already. */
+  readonly message: string;
+  /** Exit status: 1 failed, 2 wrong usage. */
+  readonly status: number;
+  /** Whether the command line was at fault, so that its help is worth a look. */
+  readonly usage: boolean;
+  /** The causes below it, outermost first. */
+  readonly causes: readonly string[];
+  /** What `--json` prints. */
+  readonly document: object;
+}
+
+/** Turns anything that was thrown into words. What is neither ours nor the system's is a bug, and says so. */
+export function explain(error: unknown): Failure {
+  const causes = causesOf(error);
+  if (error instanceof DiskError) {
+    const usage = error.code === 'USAGE';
+    return { message: error.message, status: usage ? 2 : 1, usage, causes, document: error.toJSON() };
+  }
+  if (error instanceof Errors.ExitError) {
+    return { message: '', status: error.oclif.exit ?? 1, usage: false, causes: [], document: {} };
+  }
+  if (error instanceof Errors.CLIError) {
+    const message = error.message
+      .replace(/\n*See more help with --help\s*$/, '')
+      .replace(/\s*\n\s*/g, ' ')
+      .trim();
+    const said = message.charAt(0).toLowerCase() + message.slice(1);
+    return { message: said, status: 2, usage: true, causes, document: { code: 'USAGE', message: said } };
+  }
+  const errno = errnoOf(error);
+  if (errno !== undefined && error instanceof Error) {
+    const message =
+      'path' in error && typeof error.path === 'string'
+        ? `${error.path}: ${errnoMeaning(errno)} (${errno})`
+        : error.message;
+    return { message, status: 1, usage: false, causes, document: { code: 'IO', message, errno } };
+  }
+  const said = error instanceof Error ? error.message : String(error);
+  const message = `internal error: ${said}: this is a bug, please report it with the output of --verbose`;
+  const stack = error instanceof Error && error.stack !== undefined ? [error.stack, ...causes] : causes;
+  return { message, status: 1, usage: false, causes: stack, document: { code: 'INTERNAL', message } };
+}
+
+function causesOf(error: unknown): string[] {
+  const causes: string[] = [];
+  for (let cause = error instanceof Error ? error.cause : undefined; cause instanceof Error; cause = cause.cause) {
+    causes.push(cause.message);
+    if (causes.length === 10) break;
+  }
+  return causes;
+}

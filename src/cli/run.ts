@@ -1,0 +1,19 @@
+import { run as runCommand } from '@oclif/core';
+import { explain } from './failure.js';
+import { printable } from './printable.js';
+
+/**
+ * Starts the program: finds the command and runs it. Commands say what went wrong with them; what is left is a command
+ * that does not exist.
+ *
+ * @param from the URL of the file that was started, from which oclif finds package.json
+ */
+export async function run(from: string): Promise<void> {
+  try {
+    await runCommand(process.argv.slice(2), from);
+  } catch (error) {
+    const { message, status } = explain(error);
+    process.exitCode = status;
+    if (message !== '') process.stderr.write(`disktool: ${printable(message)}\ndisktool: try "disktool --help"\n`);
+  }
+}
