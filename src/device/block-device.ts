@@ -74,7 +74,7 @@ export abstract class BlockDevice implements AsyncDisposable {
     if (into.length === 0) return done;
     const { maximum } = this.facts.blockSize;
     if (into.length <= maximum) return this.doRead(into, offset, options);
-    return this.#inPieces(into.length, options, (start, end) =>
+    return this.#inPieces('read', into.length, options, (start, end) =>
       this.doRead(into.subarray(start, end), offset + BigInt(start), options),
     );
   }
@@ -89,7 +89,7 @@ export abstract class BlockDevice implements AsyncDisposable {
     const written =
       from.length <= maximum
         ? this.doWrite(from, offset, passed)
-        : this.#inPieces(from.length, options, (start, end) =>
+        : this.#inPieces('write', from.length, options, (start, end) =>
             this.doWrite(from.subarray(start, end), offset + BigInt(start), passed),
           );
     return this.#thenFlush(written, options);
@@ -112,7 +112,7 @@ export abstract class BlockDevice implements AsyncDisposable {
     if (options.fast === true) throw this.#unsupported('fast zero');
     const piece = BigInt(Math.min(zeros.length, this.facts.blockSize.maximum));
     for (let at = offset; at < offset + length; at += piece) {
-      if (options.signal?.aborted) throw DiskError.cancelled(options.signal);
+      this.#checkStillWanted('zero', options);
       await this.doWrite(zeros.subarray(0, Number(min(piece, offset + length - at))), at, passed);
     }
     await this.#thenFlush(done, options);
@@ -141,10 +141,11 @@ export abstract class BlockDevice implements AsyncDisposable {
     options: RequestOptions = {},
   ): AsyncGenerator<Extent, void, undefined> {
     const end = offset + length;
+    const refusal = this.#refuse('extents', offset, length, options);
+    if (refusal !== undefined) throw refusal;
     let pending: Extent | undefined;
     for (let at = offset; at < end; ) {
-      const refusal = this.#refuse('extents', at, end - at, options);
-      if (refusal !== undefined) throw refusal;
+      this.#checkStillWanted('extents', options);
       const batch = this.facts.extents
         ? await this.doExtents(at, end - at, options)
         : [{ offset: at, length: end - at, allocated: true, zero: false }];
@@ -191,11 +192,19 @@ export abstract class BlockDevice implements AsyncDisposable {
   protected abstract doPeek(offset: Bytes, length: number): Uint8Array | undefined;
   protected abstract doClose(): Promise<void>;
 
-  #refuse(operation: Operation, offset: Bytes, length: number | Bytes, options: RequestOptions): DiskError | undefined {
-    const { size, writable, trim, flush, blockSize } = this.facts;
-    if (this.#closing !== undefined) {
-      return new DiskError('IO', `${operation} on ${this.name}: closed`, { device: this.name, errno: 'EBADF' });
-    }
+  /** Between the steps of one request: nothing more reaches a device that has been closed meanwhile. */
+  #checkStillWanted(operation: Operation, { signal }: RequestOptions): void {
+    if (this.#closing !== undefined) throw this.#closed(operation);
+    if (signal?.aborted) throw DiskError.cancelled(signal);
+  }
+
+  #closed(operation: Operation): DiskError {
+    return new DiskError('IO', `${operation} on ${this.name}: closed`, { device: this.name, errno: 'EBADF' });
+  }
+
+  #refuse(operation: Operation, offset: Bytes, length: number | Bytes, options: WriteOptions): DiskError | undefined {
+    const { size, writable, trim, flush, zero, fua, blockSize } = this.facts;
+    if (this.#closing !== undefined) return this.#closed(operation);
     if (options.signal?.aborted) return DiskError.cancelled(options.signal);
     const end = offset + BigInt(length);
     if (offset < 0n || length < 0 || end > size) {
@@ -213,6 +222,10 @@ export abstract class BlockDevice implements AsyncDisposable {
       });
     }
     if ((operation === 'trim' && !trim) || (operation === 'flush' && !flush)) return this.#unsupported(operation);
+    if (operation === 'zero' && zero === 'none') return this.#unsupported(operation);
+    if (options.fua === true && changes && (fua === 'none' || (fua === 'emulated' && !flush))) {
+      return this.#unsupported('FUA');
+    }
     if (blockSize.minimum > 1 && (changes || operation === 'read')) {
       const minimum = BigInt(blockSize.minimum);
       if (offset % minimum !== 0n || (end % minimum !== 0n && end !== size)) {
@@ -234,13 +247,14 @@ export abstract class BlockDevice implements AsyncDisposable {
   }
 
   async #inPieces(
+    operation: Operation,
     length: number,
-    { signal }: RequestOptions,
+    options: RequestOptions,
     each: (start: number, end: number) => Promise<void>,
   ): Promise<void> {
     const { maximum } = this.facts.blockSize;
     for (let start = 0; start < length; start += maximum) {
-      if (signal?.aborted) throw DiskError.cancelled(signal);
+      this.#checkStillWanted(operation, options);
       await each(start, Math.min(start + maximum, length));
     }
   }
@@ -252,7 +266,9 @@ export abstract class BlockDevice implements AsyncDisposable {
 
   #thenFlush(written: Promise<void>, options: WriteOptions): Promise<void> {
     if (options.fua !== true || this.facts.fua === 'native') return written;
-    if (!this.facts.flush) return written.then(() => Promise.reject(this.#unsupported('FUA')));
-    return written.then(() => this.doFlush({}));
+    return written.then(() => {
+      this.#checkStillWanted('flush', {});
+      return this.doFlush({});
+    });
   }
 }

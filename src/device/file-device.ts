@@ -41,6 +41,9 @@ export class FileDevice extends BlockDevice {
   /** Cleared for good when the filesystem turns out not to know RWF_NOWAIT: then every read would ask twice. */
   #triesNow: boolean;
   #missedNow = 0;
+  /** Requests that the thread pool still holds the descriptor for. */
+  #inFlight = 0;
+  #whenIdle: (() => void) | undefined;
 
   constructor(
     readonly fd: number,
@@ -73,7 +76,7 @@ export class FileDevice extends BlockDevice {
       if (filled > 0) this.#missedNow = 0;
       else if (++this.#missedNow > 1000) this.#triesNow = false;
     }
-    return this.#readRest(into.subarray(filled), offset + BigInt(filled));
+    return this.tracked(this.#readRest(into.subarray(filled), offset + BigInt(filled)));
   }
 
   async #readRest(into: Uint8Array, offset: Bytes): Promise<void> {
@@ -92,22 +95,26 @@ export class FileDevice extends BlockDevice {
   }
 
   protected doWrite(from: Uint8Array, offset: Bytes): Promise<void> {
-    return writeAt(this.fd, from, offset, this.name);
+    return this.tracked(writeAt(this.fd, from, offset, this.name));
   }
 
-  protected async doZero(offset: Bytes, length: Bytes, { mayTrim = false }: ZeroOptions): Promise<void> {
-    await (mayTrim ? punchHole : zeroRange)(this.fd, offset, length, this.name);
+  protected doZero(offset: Bytes, length: Bytes, { mayTrim = false }: ZeroOptions): Promise<void> {
+    // Memory knows no zero range, and a hole in it is as good.
+    const change = mayTrim || this.#volatile ? punchHole : zeroRange;
+    return this.tracked(change(this.fd, offset, length, this.name));
   }
 
-  protected async doTrim(offset: Bytes, length: Bytes): Promise<void> {
-    await punchHole(this.fd, offset, length, this.name);
+  protected doTrim(offset: Bytes, length: Bytes): Promise<void> {
+    return this.tracked(punchHole(this.fd, offset, length, this.name));
   }
 
-  protected async doFlush(): Promise<void> {
-    if (this.#volatile) return;
-    await syncFd(this.fd).catch((error: unknown) => {
-      throw wrapSystemError(`fsync of ${this.name}`, error);
-    });
+  protected doFlush(): Promise<void> {
+    if (this.#volatile) return done;
+    return this.tracked(
+      syncFd(this.fd).catch((error: unknown) => {
+        throw wrapSystemError(`fsync of ${this.name}`, error);
+      }),
+    );
   }
 
   protected doExtents(offset: Bytes, length: Bytes): Promise<readonly Extent[]> {
@@ -139,7 +146,27 @@ export class FileDevice extends BlockDevice {
     return undefined;
   }
 
+  /**
+   * Waits for what is in flight: the kernel gives the number of a closed descriptor to the next file that is opened, and
+   * a write that is still queued would go to that file.
+   */
   protected async doClose(): Promise<void> {
+    if (this.#inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    }
     await closeFd(this.fd);
+  }
+
+  /** Keeps the descriptor open until `work` settles. */
+  protected async tracked(work: Promise<void>): Promise<void> {
+    this.#inFlight++;
+    try {
+      await work;
+    } finally {
+      this.#inFlight--;
+      if (this.#inFlight === 0) this.#whenIdle?.();
+    }
   }
 }

@@ -26,7 +26,7 @@ export class HostBlockDevice extends FileDevice {
 
   protected override async doTrim(offset: Bytes, length: Bytes): Promise<void> {
     const { start, end } = this.#wholeSectors(offset, length);
-    if (start < end) await discard(this.fd, start, end - start, this.name);
+    if (start < end) await this.tracked(discard(this.fd, start, end - start, this.name));
   }
 
   /** The whole sectors inside a range: what lies before `start` and after `end` is less than a sector each. */
