@@ -1,5 +1,10 @@
-/** The mask of one bit of a 32-bit field. */
+/**
+ * The mask of one bit of a 32-bit field.
+ *
+ * @param position 0 … 31
+ */
 export function bit(position: number): number {
+  if (position < 0 || position > 31) throw new RangeError(`a 32-bit field has no bit ${position}`);
   return (1 << position) >>> 0;
 }
 

@@ -63,7 +63,11 @@ export interface Layout<F extends Fields> {
   at(view: DataView, base?: number): Values<F>;
   /** A plain object of the values, for tests and logs. */
   values(view: DataView, base?: number): Values<F>;
-  /** Writes the given fields at `base`; those not named stay as they are. */
+  /**
+   * Writes the given fields at `base`; those not named stay as they are.
+   *
+   * @throws {RangeError} when the structure does not fit, or a field cannot hold its value exactly
+   */
   put(view: DataView, values: Partial<Values<F>>, base?: number): void;
 }
 
@@ -83,6 +87,9 @@ export function layout<const F extends Fields>(name: string, options: LayoutOpti
   const little = options.endian === 'little';
   let end = 0;
   for (const [fieldName, field] of Object.entries(fields)) {
+    if (fieldName === 'view' || fieldName === 'base') {
+      throw new Error(`${name}.${fieldName}: a view keeps what it shows under that name`);
+    }
     if (field.offset < end || field.offset + field.size > options.size) {
       throw new Error(`${name}.${fieldName} at ${field.offset} overlaps its neighbour or passes ${options.size} bytes`);
     }
@@ -99,10 +106,13 @@ export function layout<const F extends Fields>(name: string, options: LayoutOpti
     Object.defineProperty(View.prototype, fieldName, { get: getter(field, little), enumerable: true });
   }
 
-  const at = (view: DataView, base = 0): Values<F> => {
+  const checkFit = (view: DataView, base: number) => {
     if (base < 0 || base + options.size > view.byteLength) {
       throw new RangeError(`${name} at ${base} passes the end of ${view.byteLength} bytes`);
     }
+  };
+  const at = (view: DataView, base = 0): Values<F> => {
+    checkFit(view, base);
     // Every name in `fields` has just been given a getter of its declared type.
     return new View(view, base) as unknown as Values<F>;
   };
@@ -119,6 +129,7 @@ export function layout<const F extends Fields>(name: string, options: LayoutOpti
       return Object.fromEntries(entries) as Values<F>;
     },
     put(view, values, base = 0) {
+      checkFit(view, base);
       for (const [fieldName, value] of Object.entries(values)) {
         const field = fields[fieldName];
         if (field === undefined) throw new Error(`${name} has no field ${fieldName}`);
@@ -180,35 +191,36 @@ function getter({ kind, offset, size }: Field<unknown>, little: boolean): Getter
 
 function write({ kind, offset, size }: Field<unknown>, view: DataView, base: number, little: boolean, value: unknown) {
   const at = base + offset;
-  if (typeof value === 'bigint') {
-    if (kind === 'u64') return view.setBigUint64(at, value, little);
-    if (kind === 'i64') return view.setBigInt64(at, value, little);
-  } else if (typeof value === 'number') {
-    if (kind === 'u8') return view.setUint8(at, value);
-    if (kind === 'u16') return view.setUint16(at, value, little);
-    if (kind === 'u32') return view.setUint32(at, value, little);
-    if (kind === 'i32') return view.setInt32(at, value, little);
-  } else if (kind === 'ascii' && typeof value === 'string') {
-    const text = Buffer.from(view.buffer, view.byteOffset + at, size).fill(0);
-    text.write(value, 'latin1');
-    return;
+  if (kind === 'ascii' && typeof value === 'string') {
+    const text = Buffer.from(value, 'latin1');
+    if (text.length > size || text.toString('latin1') !== value || value.includes('\0')) refuse(kind, size, value);
+    new Uint8Array(view.buffer, view.byteOffset + at, size).fill(0).set(text);
   } else if (kind === 'bytes' && value instanceof Uint8Array && value.length === size) {
     new Uint8Array(view.buffer, view.byteOffset + at, size).set(value);
-    return;
-  } else if (Array.isArray(value) && (kind === 'u16s' || kind === 'u32s')) {
+  } else if ((kind === 'u16s' || kind === 'u32s') && Array.isArray(value)) {
     const width = kind === 'u16s' ? 2 : 4;
-    value.slice(0, size / width).forEach((item: unknown, i) => {
-      write(
-        { kind: width === 2 ? 'u16' : 'u32', offset: 0, size: width, unit: '', meaning: '' },
-        view,
-        at + i * width,
-        little,
-        item,
-      );
+    if (value.length !== size / width) refuse(kind, size, value);
+    value.forEach((item: unknown, i) => {
+      writeInteger(width === 2 ? 'u16' : 'u32', width, view, at + i * width, little, item);
     });
-    return;
+  } else writeInteger(kind, size, view, at, little, value);
+}
+
+function writeInteger(kind: Kind, size: number, view: DataView, at: number, little: boolean, value: unknown) {
+  if (typeof value === 'bigint') {
+    if (kind === 'u64' && value === BigInt.asUintN(64, value)) return view.setBigUint64(at, value, little);
+    if (kind === 'i64' && value === BigInt.asIntN(64, value)) return view.setBigInt64(at, value, little);
+  } else if (typeof value === 'number') {
+    if (kind === 'u8' && value === (value & 0xff)) return view.setUint8(at, value);
+    if (kind === 'u16' && value === (value & 0xffff)) return view.setUint16(at, value, little);
+    if (kind === 'u32' && value === value >>> 0) return view.setUint32(at, value, little);
+    if (kind === 'i32' && value === (value | 0)) return view.setInt32(at, value, little);
   }
-  throw new TypeError(`a ${kind} of ${size} bytes cannot hold ${String(value)}`);
+  return refuse(kind, size, value);
+}
+
+function refuse(kind: Kind, size: number, value: unknown): never {
+  throw new RangeError(`a ${kind} of ${size} bytes cannot hold ${String(value)}`);
 }
 
 /** A view of the memory that `memory` shows, not of the whole buffer behind it. */

@@ -76,7 +76,7 @@ export class RangeSet implements Iterable<Range> {
 
   /** The same bytes, `delta` further on. */
   shift(delta: bigint): RangeSet {
-    return RangeSet.fromBounds(this.#bounds.map((bound) => bound + delta));
+    return RangeSet.fromBounds(this.#bounds.map((bound) => checkBound(bound + delta)));
   }
 
   /** Whole blocks only: each range shrinks to multiples of `block`, and vanishes when it holds none. */
@@ -143,8 +143,11 @@ export class RangeSetBuilder {
   #used = 0;
   #ascending = true;
 
+  /** @throws {RangeError} when the range leaves 0 … 2^63 - 1: whoever adds it has checked what the disk says */
   add(offset: bigint, length: bigint): this {
     if (length <= 0n) return this;
+    checkBound(offset);
+    checkBound(offset + length);
     const last = this.#used === 0 ? undefined : this.#bounds[this.#used - 1];
     if (last !== undefined && offset <= last) {
       const lastStart = this.#bounds[this.#used - 2];
@@ -168,6 +171,14 @@ export class RangeSetBuilder {
     const bounds = this.#bounds.slice(0, this.#used);
     return RangeSet.fromBounds(this.#ascending ? bounds : sortAndJoin(bounds));
   }
+}
+
+const largest = 2n ** 63n - 1n;
+
+/** A typed array would keep the low 64 bits of anything, without a word. */
+function checkBound(bound: bigint): bigint {
+  if (bound < 0n || bound > largest) throw new RangeError(`byte ${bound} lies outside 0 to 2^63 - 1`);
+  return bound;
 }
 
 function sortAndJoin(bounds: BigInt64Array): BigInt64Array {

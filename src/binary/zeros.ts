@@ -24,7 +24,7 @@ export function zeroRuns(
   let runZero: boolean | undefined;
   for (let start = 0; start < bytes.length; start += block) {
     const end = Math.min(start + block, bytes.length);
-    const zero = zeros.compare(bytes, start, end, 0, end - start) === 0;
+    const zero = isZero(bytes.subarray(start, end));
     if (zero !== runZero) {
       if (runZero !== undefined) found(runStart, start, runZero);
       runStart = start;
