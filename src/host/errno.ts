@@ -13,8 +13,18 @@ export function errnoName(errno: number): string {
   return names.get(errno) ?? `errno ${errno}`;
 }
 
+/** Where libuv has no words, or misleading ones ("not supported on socket" of a file). */
+const meanings: Readonly<Record<string, string>> = {
+  EOPNOTSUPP: 'operation not supported',
+  ENOTSUP: 'operation not supported',
+  EDQUOT: 'disk quota exceeded',
+  ESTALE: 'stale file handle',
+};
+
 /** What a symbolic error name means, in words: `no space left on device`. */
 export function errnoMeaning(name: string): string {
+  const own = meanings[name];
+  if (own !== undefined) return own;
   const number = Object.entries(constants.errno).find(([known]) => known === name)?.[1];
   return number === undefined ? name : (getSystemErrorMap().get(-number)?.[1] ?? name);
 }

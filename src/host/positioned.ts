@@ -1,5 +1,5 @@
 import { read, write } from 'node:fs';
-import { wrapSystemError } from './errno.js';
+import { systemError, wrapSystemError } from './errno.js';
 import { callLater, tryCall } from './libc.js';
 
 /** Reads and writes at a position. The one place that turns an offset into what Node's calls take. */
@@ -48,7 +48,10 @@ function readOnce(fd: number, into: Uint8Array, start: number, offset: bigint, w
 /** Writes all of `from` at `offset`. */
 export async function writeAt(fd: number, from: Uint8Array, offset: bigint, what: string): Promise<void> {
   for (let written = 0; written < from.length; ) {
-    written += await writeOnce(fd, from.subarray(written), offset + BigInt(written), what);
+    const at = offset + BigInt(written);
+    const step = await writeOnce(fd, from.subarray(written), at, what);
+    if (step <= 0) throw systemError(`write at byte ${at} of ${what}`, 'EIO', { offset: at });
+    written += step;
   }
 }
 
