@@ -1,0 +1,131 @@
+import { open as openPath } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import ts from 'typescript';
+import { expect, test } from 'vitest';
+import { FileDevice } from '../../src/device/file-device.js';
+import { HostBlockDevice } from '../../src/device/host-block-device.js';
+import { Slice } from '../../src/device/layer/slice.js';
+import { memoryDevice } from '../../src/device/memory-device.js';
+import { needs } from '../support/needs.js';
+import { run } from '../support/run.js';
+import { describeBlockDevice } from './block-device.js';
+
+const openFd = promisify(openPath);
+
+/** Runs `cleanUp` when the device has been closed. */
+function afterClose<Device extends FileDevice>(device: Device, cleanUp: () => Promise<unknown>): Device {
+  const close = device.close.bind(device);
+  let closed: Promise<void> | undefined;
+  device.close = () => {
+    closed ??= close().finally(cleanUp);
+    return closed;
+  };
+  return device;
+}
+
+async function fileDevice(size: bigint, flags: 'r' | 'r+'): Promise<FileDevice> {
+  const folder = await mkdtemp(join(tmpdir(), 'disktool-test-'));
+  const path = join(folder, 'a.img');
+  await writeFile(path, '');
+  await truncate(path, Number(size));
+  const fd = await openFd(path, flags);
+  await rm(folder, { recursive: true });
+  return new FileDevice(fd, { name: path, size, writable: flags === 'r+', blockSize: 4096 });
+}
+
+describeBlockDevice({
+  name: 'FileDevice',
+  open: (size) => fileDevice(size, 'r+'),
+  openReadOnly: (size) => fileDevice(size, 'r'),
+  sizes: [0n, 1n, 511n, 2n ** 43n + 1n],
+  room: 40n << 20n,
+});
+
+describeBlockDevice({ name: 'FileDevice in memory', open: async (size) => memoryDevice(size), room: 40n << 20n });
+
+/** A slice that closes what it stands on, for the suite only. */
+class OwningSlice extends Slice {
+  constructor(
+    private readonly owned: FileDevice,
+    offset: bigint,
+    length: bigint,
+  ) {
+    super(owned, offset, length);
+  }
+
+  protected override doClose(): Promise<void> {
+    return this.owned.close();
+  }
+}
+
+describeBlockDevice({
+  name: 'Slice at an odd offset of memory',
+  open: async (size) => {
+    const room = 2n ** 63n - 1n - size;
+    const before = room < 1537n ? room : 1537n;
+    const after = room - before < 4095n ? room - before : 4095n;
+    return new OwningSlice(memoryDevice(before + size + after), before, size);
+  },
+  openReadOnly: async (size) => new Slice(await fileDevice(size + 513n, 'r'), 513n, size),
+});
+
+/** A block device of the kernel over a file of its own, without asking for module or name. */
+async function loopDevice(size: bigint, writable: boolean): Promise<FileDevice> {
+  const folder = await mkdtemp(join(tmpdir(), 'disktool-test-'));
+  const path = join(folder, 'a.img');
+  await writeFile(path, '');
+  await truncate(path, Number(size));
+  const loop = (await run('losetup', ['--find', '--show', ...(writable ? [] : ['--read-only']), path])).trim();
+  const detach = async () => {
+    await run('losetup', ['--detach', loop]);
+    await rm(folder, { recursive: true });
+  };
+  try {
+    const fd = await openFd(loop, writable ? 'r+' : 'r');
+    return afterClose(new HostBlockDevice(fd, { name: loop, writable }), detach);
+  } catch (error) {
+    await detach();
+    throw error;
+  }
+}
+
+describeBlockDevice({
+  name: 'HostBlockDevice',
+  open: (size) => loopDevice(size, true),
+  openReadOnly: (size) => loopDevice(size, false),
+  sizes: [512n, 2n ** 43n],
+  it: needs({ programs: ['losetup'], root: true }),
+});
+
+test('every device in src has a run of this suite', async () => {
+  const root = new URL('../../src/', import.meta.url).pathname;
+  const files = (await readdir(root, { recursive: true })).filter((path) => path.endsWith('.ts'));
+  const devices = new Map<string, string>();
+  for (const path of files) {
+    const source = ts.createSourceFile(path, await readFile(join(root, path), 'utf8'), ts.ScriptTarget.Latest);
+    source.forEachChild((node) => {
+      if (!ts.isClassDeclaration(node) || node.name === undefined) return;
+      if (node.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.AbstractKeyword)) return;
+      for (const clause of node.heritageClauses ?? []) {
+        for (const { expression } of clause.types) {
+          if (ts.isIdentifier(expression)) devices.set(node.name.text, expression.text);
+        }
+      }
+    });
+  }
+  const isDevice = (name: string | undefined): boolean =>
+    name !== undefined && (/^(BlockDevice|Layer)$/.test(name) || isDevice(devices.get(name)));
+  const suites = (await readdir(new URL('../', import.meta.url).pathname, { recursive: true })).filter((path) =>
+    path.endsWith('.test.ts'),
+  );
+  const texts = await Promise.all(suites.map((path) => readFile(new URL(`../${path}`, import.meta.url), 'utf8')));
+  const runs = texts.flatMap((text) =>
+    [...text.matchAll(/describeBlockDevice\(\{\s*name: '([^']*)'/g)].map(([, n]) => n),
+  );
+  const untested = [...devices.keys()].filter(isDevice).filter((name) => !runs.some((run) => run?.startsWith(name)));
+  expect([...devices.keys()].filter(isDevice)).toContain('Slice');
+  expect(untested).toEqual([]);
+});
