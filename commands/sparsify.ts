@@ -1,0 +1,84 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../src/cli/base-command.js';
+import { explain } from '../src/cli/failure.js';
+import { forceShare, sizeFlag, strict } from '../src/cli/flags.js';
+import { describeSparsify } from '../src/cli/view/sparsify.js';
+import { DiskError } from '../src/error/disk-error.js';
+import type { TaskContext } from '../src/task/context.js';
+import { reportStatus, type SparsifyReport } from '../src/task/sparsify/report.js';
+import { sparsify } from '../src/task/sparsify/sparsify.js';
+
+export default class Sparsify extends BaseCommand<typeof Sparsify> {
+  static override summary = 'make disk images small again';
+  static override description =
+    `Finds what the filesystems in an image call free, from their own metadata, and gives it back to the host: in place, or by writing a copy without it (--output). Then gives back what is zeros anyway.
+
+No byte in use is touched, and the image is whole whenever the work is stopped. A filesystem whose word cannot be believed (it was not unmounted in good order, it has errors, its guest is hibernated) is left alone; the status is then 3.`;
+  static override examples = [
+    { description: 'Shrink an image in place', command: '<%= config.bin %> sparsify guest.img' },
+    { description: 'See what that would give back', command: '<%= config.bin %> sparsify --dry-run guest.img' },
+    {
+      description: 'Write a small copy and leave the image as it is',
+      command: '<%= config.bin %> sparsify guest.img --output small.img',
+    },
+    { description: 'Leave one filesystem alone', command: '<%= config.bin %> sparsify guest.img --ignore /dev/sda2' },
+  ];
+  static override enableJsonFlag = true;
+  static override args = {
+    image: Args.string({ description: 'the disk images', required: true, multiple: true, ignoreStdin: true }),
+  };
+
+  static override flags = {
+    output: Flags.string({ summary: 'write a copy to this file, and leave the image as it is', helpValue: 'OUT' }),
+    'dry-run': Flags.boolean({ char: 'n', summary: 'say what would be given back, and change nothing' }),
+    ignore: Flags.string({
+      summary: 'leave this partition alone',
+      helpValue: 'DEVICE',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
+    zero: Flags.string({
+      summary: 'give up all that is in this partition',
+      description: 'In place, anything but swap needs --force as well.',
+      helpValue: 'DEVICE',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
+    minimum: sizeFlag({ summary: 'leave free ranges shorter than this be' }),
+    scan: Flags.boolean({ default: true, allowNo: true, summary: 'look for zeros in use as well' }),
+    discard: Flags.boolean({ summary: 'IMAGE may be a block device: have it discard what is free' }),
+    force: Flags.boolean({
+      char: 'f',
+      summary: 'wipe what --zero names, go on although others read the image, replace OUT',
+    }),
+    'force-share': forceShare,
+    strict,
+  };
+
+  async run(): Promise<{ images: readonly SparsifyReport[] }> {
+    const { image: images } = this.args;
+    if (this.flags.output !== undefined && images.length > 1) {
+      throw new DiskError('USAGE', `--output takes one image, not ${images.length}`);
+    }
+    const reports: SparsifyReport[] = [];
+    for (const image of images) {
+      try {
+        const report = await this.withProgress(`sparsify ${image}`, (context) => this.#sparsify(image, context));
+        reports.push(report);
+        if (!this.jsonEnabled()) this.log(describeSparsify(report));
+        if (this.status === 0) this.status = reportStatus(report, this.flags.strict);
+      } catch (error) {
+        // The only image, or a signal: that is the end. Else the others go on.
+        if (images.length === 1 || this.signal.aborted) throw error;
+        this.complain(explain(error).message);
+        this.status = 1;
+      }
+    }
+    return { images: reports };
+  }
+
+  #sparsify(image: string, context: TaskContext): Promise<SparsifyReport> {
+    const { 'dry-run': dryRun, 'force-share': forceShare, ignore, zero, minimum, scan, discard, force } = this.flags;
+    return sparsify(image, { dryRun, forceShare, ignore, zero, minimum, scan, discard, force }, context);
+  }
+}

@@ -1,0 +1,38 @@
+import type { SparsifyReport, VolumeReport } from '../../task/sparsify/report.js';
+import { formatSize } from '../quantities.js';
+import { table } from '../table.js';
+
+/** What a person reads after an image was made small, or before it would be. */
+export function describeSparsify(report: SparsifyReport): string {
+  const { image, dryRun, volumes, zeros, allocatedBefore, allocatedAfter } = report;
+  const heading = dryRun ? 'reclaimable' : 'freed';
+  const rows = table<VolumeReport>(volumes, [
+    { heading: 'device', cell: ({ device }) => device },
+    { heading: 'type', cell: ({ type }) => type },
+    { heading: 'size', align: 'right', cell: ({ size }) => formatSize(size) },
+    { heading: 'used', align: 'right', cell: ({ used }) => (used === undefined ? '-' : formatSize(used)) },
+    { heading: 'free', align: 'right', cell: ({ leftAlone, free }) => (leftAlone ? '-' : formatSize(free)) },
+    { heading, align: 'right', cell: ({ leftAlone, reclaimable }) => (leftAlone ? '-' : formatSize(reclaimable)) },
+    {
+      heading: '',
+      cell: ({ leftAlone, wiped }) => (leftAlone ? `left alone: ${leftAlone.reason}` : wiped ? 'wiped' : ''),
+    },
+  ]);
+  return [volumes.length === 0 ? `${image}: nothing in it is recognised` : rows, ...figures()].join('\n');
+
+  function figures(): string[] {
+    const lines: string[] = [];
+    if (zeros > 0n) lines.push(`zeros in use that became holes: ${formatSize(zeros)}`);
+    if (allocatedBefore !== undefined && allocatedAfter !== undefined) {
+      const saved = allocatedBefore - allocatedAfter;
+      lines.push(
+        `${image}: ${formatSize(allocatedBefore)} before, ${formatSize(allocatedAfter)} after, ${formatSize(saved)} given back`,
+      );
+    } else if (allocatedBefore !== undefined) {
+      lines.push(
+        `${image}: ${formatSize(allocatedBefore)} allocated of ${formatSize(report.size)}; nothing was changed`,
+      );
+    }
+    return lines;
+  }
+}

@@ -1,0 +1,60 @@
+import type { RangeSet } from '../../binary/range-set.js';
+import { DiskError } from '../../error/disk-error.js';
+import type { BlockDevice, RequestOptions } from '../block-device.js';
+import type { Bytes, Extent } from '../extent.js';
+import { Layer } from './layer.js';
+
+/** A read-only view in which some ranges are holes: they read as zeros, whatever lies under them. */
+export class HolesLayer extends Layer {
+  readonly name: string;
+
+  constructor(
+    below: BlockDevice,
+    private readonly holes: RangeSet,
+  ) {
+    super(below, { writable: false, trim: false, zero: 'none', fastZero: false, fua: 'none', extents: true });
+    this.name = `holes over ${below.name}`;
+  }
+
+  protected async doRead(into: Uint8Array, offset: Bytes, options: RequestOptions): Promise<void> {
+    const length = BigInt(into.length);
+    const part = (start: Bytes, size: Bytes) => into.subarray(Number(start - offset), Number(start - offset + size));
+    for (const hole of this.holes.clip(offset, length)) part(hole.offset, hole.length).fill(0);
+    for (const data of this.holes.complement(offset, length)) {
+      await this.below.read(part(data.offset, data.length), data.offset, options);
+    }
+  }
+
+  protected async doExtents(offset: Bytes, length: Bytes, options: RequestOptions): Promise<readonly Extent[]> {
+    const [hole] = this.holes.clip(offset, length);
+    if (hole?.offset === offset) return [{ ...hole, allocated: false, zero: true }];
+    const batch: Extent[] = [];
+    const dataLength = hole === undefined ? length : hole.offset - offset;
+    for await (const extent of this.below.extents(offset, dataLength, options)) {
+      batch.push(extent);
+      if (batch.length === 256) break;
+    }
+    return batch;
+  }
+
+  protected doWrite(): Promise<void> {
+    return Promise.reject(this.#readOnly());
+  }
+
+  protected doZero(): Promise<void> {
+    return Promise.reject(this.#readOnly());
+  }
+
+  protected doTrim(): Promise<void> {
+    return Promise.reject(this.#readOnly());
+  }
+
+  protected doFlush(options: RequestOptions): Promise<void> {
+    return this.below.flush(options);
+  }
+
+  /** The gate has refused it already. */
+  #readOnly(): DiskError {
+    return new DiskError('READ_ONLY', `${this.name}: read-only`, { device: this.name, errno: 'EPERM' });
+  }
+}

@@ -1,0 +1,128 @@
+import { RangeSet } from '../binary/range-set.js';
+import { DiskError, hasCode } from '../error/disk-error.js';
+import type { Filesystem, Usage } from '../filesystem/filesystem.js';
+import { findVolume } from './find-volume.js';
+import type { Guest, Volume } from './guest.js';
+
+/** What of a disk nobody needs, and what stays and why. */
+export interface FreeSpace {
+  readonly volumes: readonly VolumeFreeSpace[];
+  /** Bytes of the disk that nobody cares about: they may be given away, and need not read as zeros. */
+  readonly free: RangeSet;
+  /** Bytes of the disk whose contents the user gave up by name: they must read as zeros. */
+  readonly wiped: RangeSet;
+}
+
+export interface VolumeFreeSpace {
+  readonly volume: Volume;
+  readonly usage?: Usage | undefined;
+  /** Offsets on the disk. Empty for a volume that is left alone. */
+  readonly free: RangeSet;
+  readonly leftAlone?: LeftAlone | undefined;
+}
+
+/** Why nothing of a volume is free. */
+export interface LeftAlone {
+  /** One clause: `its journal needs recovery: mount it once, or run e2fsck`. */
+  readonly reason: string;
+  /**
+   * `refused`: a filesystem that could be read, in a state that cannot be believed. `unsupported`: nothing that disktool
+   * takes apart. `ignored`: by the user's wish.
+   */
+  readonly kind: 'refused' | 'unsupported' | 'ignored';
+}
+
+export interface FreeSpaceOptions {
+  /** Volumes to leave alone, by any of their names. */
+  readonly ignore?: readonly string[] | undefined;
+  /** Volumes to wipe whole, by any of their names. */
+  readonly wipe?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Finds what of a guest's disk is free, volume by volume. Only what a volume in a good state calls free counts, only
+ * inside that volume, and never where the partition table lies.
+ *
+ * @throws {DiskError} NOT_FOUND, USAGE when a name in the options is no volume; IO
+ */
+export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}): Promise<FreeSpace> {
+  const ignored = new Set((options.ignore ?? []).map((name) => volumeCalled(guest, name)));
+  const wiped = new Set((options.wipe ?? []).map((name) => volumeCalled(guest, name)));
+  const volumes: VolumeFreeSpace[] = [];
+  for (const volume of guest.volumes) {
+    const kept: Omit<VolumeFreeSpace, 'volume'> = ignored.has(volume)
+      ? leaveAlone('ignored', 'ignored, as asked')
+      : wiped.has(volume)
+        ? { free: RangeSet.empty }
+        : await freeSpaceOf(guest, volume, options.signal);
+    const usage = kept.usage ?? (await usageOf(volume));
+    const free = kept.free.clip(0n, volume.device.facts.size).shift(volume.offset).subtract(guest.table.metadata);
+    volumes.push({ volume, ...kept, usage, free });
+  }
+  return {
+    volumes,
+    free: volumes.reduce((all, { free }) => all.union(free), RangeSet.empty),
+    wiped: RangeSet.of([...wiped].map(({ offset, device }) => ({ offset, length: device.facts.size }))),
+  };
+}
+
+/** A volume by name, but not a partitioned disk as a whole. */
+function volumeCalled(guest: Guest, name: string): Volume {
+  const volume = findVolume(guest, name);
+  if (guest.volumes.includes(volume)) return volume;
+  throw new DiskError('USAGE', `${name} is the whole disk: name one of ${guest.volumes.map((v) => v.name).join(', ')}`);
+}
+
+type Finding = Omit<VolumeFreeSpace, 'volume'>;
+
+async function freeSpaceOf(guest: Guest, volume: Volume, signal: AbortSignal | undefined): Promise<Finding> {
+  const { content, problem } = volume;
+  if (problem !== undefined) return leaveAlone('refused', problem);
+  switch (content.kind) {
+    case 'filesystem':
+      if (guest.hibernated !== undefined) return leaveAlone('refused', `the guest is hibernated: ${guest.hibernated}`);
+      return freeSpaceOfFilesystem(content.filesystem, signal);
+    case 'swap':
+      if (guest.hibernated !== undefined) return leaveAlone('refused', `the guest is hibernated: ${guest.hibernated}`);
+      return { free: content.swap.freeSpace() };
+    case 'damaged':
+      return leaveAlone('refused', content.reason);
+    case 'ambiguous':
+      return leaveAlone('refused', `it could be ${content.types.join(' or ')}`);
+    case 'recognised':
+      return leaveAlone('unsupported', `${content.type} is not supported`);
+    case 'extended':
+      return leaveAlone('unsupported', 'it holds the logical partitions');
+    case 'unknown':
+      return leaveAlone('unsupported', 'nothing in it is recognised');
+  }
+}
+
+async function freeSpaceOfFilesystem(filesystem: Filesystem, signal: AbortSignal | undefined): Promise<Finding> {
+  const { state } = filesystem;
+  if (state.kind === 'unsupported') return leaveAlone('unsupported', state.reason);
+  if (state.kind !== 'clean') return leaveAlone('refused', state.reason);
+  try {
+    return { free: await filesystem.freeSpace({ signal }) };
+  } catch (error) {
+    // What the metadata contradicts is not free; the rest of the disk is another matter.
+    if (hasCode(error, 'CORRUPT')) return leaveAlone('refused', error.message);
+    if (hasCode(error, 'UNSUPPORTED')) return leaveAlone('unsupported', error.message);
+    throw error;
+  }
+}
+
+async function usageOf({ content }: Volume): Promise<Usage | undefined> {
+  if (content.kind !== 'filesystem') return undefined;
+  try {
+    return await content.filesystem.usage();
+  } catch (error) {
+    if (hasCode(error, 'CORRUPT', 'UNSUPPORTED')) return undefined;
+    throw error;
+  }
+}
+
+function leaveAlone(kind: LeftAlone['kind'], reason: string): Finding {
+  return { free: RangeSet.empty, leftAlone: { kind, reason } };
+}

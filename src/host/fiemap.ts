@@ -1,0 +1,70 @@
+import { layout, u32, u64, viewOf } from '../binary/layout.js';
+import { type RangeSet, RangeSetBuilder } from '../binary/range-set.js';
+import { call, tryCall } from './libc.js';
+
+/** Where a host file occupies room: FS_IOC_FIEMAP, Documentation/filesystems/fiemap.rst. */
+
+const FS_IOC_FIEMAP = 0xc020660b;
+const FIEMAP_FLAG_SYNC = 1;
+const FIEMAP_EXTENT_LAST = 1;
+const EOPNOTSUPP = 95;
+const ENOTTY = 25;
+const EINVAL = 22;
+
+const spec = 'Documentation/filesystems/fiemap.rst';
+const request = layout(
+  'fiemap',
+  { size: 32, endian: 'little', spec },
+  {
+    fm_start: u64(0, 'bytes', 'first byte to map'),
+    fm_length: u64(8, 'bytes', 'how many to map'),
+    fm_flags: u32(16, 'flags', 'FIEMAP_FLAG_SYNC: write out what is delayed first'),
+    fm_mapped_extents: u32(20, 'count', 'extents that the kernel filled in'),
+    fm_extent_count: u32(24, 'count', 'extents that there is room for'),
+  },
+);
+const extent = layout(
+  'fiemap_extent',
+  { size: 56, endian: 'little', spec },
+  {
+    fe_logical: u64(0, 'bytes', 'offset in the file'),
+    fe_physical: u64(8, 'bytes', 'offset on its device'),
+    fe_length: u64(16, 'bytes', 'length'),
+    fe_flags: u32(40, 'flags', 'FIEMAP_EXTENT_LAST and what the extent is'),
+  },
+);
+const extentsACall = 512;
+
+/**
+ * The ranges of a file for which the host has set room aside, those preallocated and never written among them, which
+ * SEEK_DATA shows as holes.
+ *
+ * @returns undefined where the filesystem cannot tell
+ */
+export function occupiedRanges(fd: number, size: bigint, what: string): RangeSet | undefined {
+  const memory = new Uint8Array(request.size + extentsACall * extent.size);
+  const view = viewOf(memory);
+  const occupied = new RangeSetBuilder();
+  for (let at = 0n; at < size; ) {
+    request.put(view, {
+      fm_start: at,
+      fm_length: size - at,
+      fm_flags: FIEMAP_FLAG_SYNC,
+      fm_mapped_extents: 0,
+      fm_extent_count: extentsACall,
+    });
+    const answer = tryCall('ioctl', fd, FS_IOC_FIEMAP, memory);
+    if (answer === -EOPNOTSUPP || answer === -ENOTTY || answer === -EINVAL) return undefined;
+    if (answer < 0) call('ioctl', `(FIEMAP) of ${what}`, fd, FS_IOC_FIEMAP, memory);
+    const count = request.at(view).fm_mapped_extents;
+    if (count === 0) break;
+    for (let i = 0; i < count; i++) {
+      const { fe_logical, fe_length, fe_flags } = extent.at(view, request.size + i * extent.size);
+      occupied.add(fe_logical, fe_length);
+      // Extents come in ascending order, so each call goes on behind the one before.
+      at = fe_logical + fe_length > at ? fe_logical + fe_length : size;
+      if ((fe_flags & FIEMAP_EXTENT_LAST) !== 0) at = size;
+    }
+  }
+  return occupied.finish();
+}

@@ -1,0 +1,18 @@
+import { call } from './libc.js';
+
+/** When a file was last read and written, in nanoseconds since 1970. */
+export interface FileTimes {
+  readonly atimeNs: bigint;
+  readonly mtimeNs: bigint;
+}
+
+const second = 1_000_000_000n;
+
+/** Sets a file's times to the nanosecond, which Node's own call rounds off. */
+export function setTimes(fd: number, { atimeNs, mtimeNs }: FileTimes, what: string): void {
+  const timespecs = [atimeNs, mtimeNs].flatMap((ns) => {
+    const rest = ((ns % second) + second) % second;
+    return [(ns - rest) / second, rest];
+  });
+  call('futimens', `of ${what}`, fd, BigInt64Array.from(timespecs));
+}

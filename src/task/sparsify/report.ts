@@ -1,0 +1,37 @@
+import type { LeftAlone } from '../../guest/free-space.js';
+
+/** What became of one volume; all numbers are bytes. */
+export interface VolumeReport {
+  readonly device: string;
+  /** As blkid spells it, or `unknown`. */
+  readonly type: string;
+  readonly size: bigint;
+  readonly used?: bigint | undefined;
+  readonly free: bigint;
+  /** Free, and yet taking room on the host: what the image shrinks by. */
+  readonly reclaimable: bigint;
+  /** Whether its contents were given up by name. */
+  readonly wiped: boolean;
+  readonly leftAlone?: LeftAlone | undefined;
+}
+
+/** What became of one image; all numbers are bytes. */
+export interface SparsifyReport {
+  readonly image: string;
+  readonly dryRun: boolean;
+  readonly size: bigint;
+  readonly volumes: readonly VolumeReport[];
+  /** Zeros in use that became holes. */
+  readonly zeros: bigint;
+  /** What the host has set aside for the image, before and after; absent where the host counts no blocks for it. */
+  readonly allocatedBefore?: bigint | undefined;
+  readonly allocatedAfter?: bigint | undefined;
+}
+
+/** The exit status that a report calls for: 3 when something was left alone that should not have been, else 0. */
+export function reportStatus({ volumes }: { volumes: readonly VolumeReport[] }, strict: boolean): 0 | 3 {
+  const wrong = volumes.some(
+    ({ leftAlone }) => leftAlone?.kind === 'refused' || (strict && leftAlone?.kind === 'unsupported'),
+  );
+  return wrong ? 3 : 0;
+}

@@ -1,0 +1,138 @@
+import { fchmodSync, fstatSync } from 'node:fs';
+import { min, toNumber } from '../../binary/convert.js';
+import type { RangeSet } from '../../binary/range-set.js';
+import type { BlockDevice } from '../../device/block-device.js';
+import { DiskError, hasCode } from '../../error/disk-error.js';
+import { setTimes } from '../../host/times.js';
+import { openImage } from '../../image/open-image.js';
+import type { TaskContext } from '../context.js';
+import { hostWarnings } from './host-warnings.js';
+import { type Plan, type PlanOptions, planSparsify } from './plan.js';
+import type { SparsifyReport } from './report.js';
+import { scanZeros } from './scan-zeros.js';
+
+export interface SparsifyOptions extends PlanOptions {
+  /** Say what would be given back, and change nothing. */
+  readonly dryRun?: boolean | undefined;
+  /** Look for zeros in use as well. Default true. */
+  readonly scan?: boolean | undefined;
+  /** Wipe what is not swap, and go on although somebody reads the image. */
+  readonly force?: boolean | undefined;
+  /** Allow a block device, and tell it to discard. */
+  readonly discard?: boolean | undefined;
+  /** Read an image that somebody writes to (a dry run only). */
+  readonly forceShare?: boolean | undefined;
+}
+
+/** Bytes a call: so that a signal is heard, and progress seen, in a free range of terabytes. */
+const pieceSize = 1n << 30n;
+
+/**
+ * Makes an image small where it lies: gives back to the host what the guest's filesystems call free, then what is zeros
+ * anyway. Whenever it is stopped, by kill -9 too, the image is whole: what it had given back nobody needed.
+ *
+ * @throws {DiskError} BUSY when anybody else has the image open, UNSUPPORTED when the host cannot punch holes, UNSAFE
+ * when it would lose what was not named with `force`
+ */
+export async function sparsify(image: string, options: SparsifyOptions, context: TaskContext): Promise<SparsifyReport> {
+  const { dryRun = false, force = false, forceShare = false } = options;
+  const { signal, onWarning } = context;
+  await using disk = await openImage(image, {
+    access: dryRun ? 'read' : 'write',
+    force,
+    forceShare,
+    signal,
+    onWarning,
+  });
+  context.onProgress?.({ phase: `reading the metadata of ${image}`, done: 0n });
+  const plan = await planSparsify(disk, options, context);
+  for (const warning of plan.guest.warnings) onWarning?.(warning);
+  refuseUnsafe(disk, plan, options);
+  const attributes = rememberAttributes(disk);
+  const allocatedBefore = allocated(disk);
+  if (dryRun) return report(image, disk, plan, { dryRun, zeros: 0n, allocatedBefore });
+
+  for (const warning of hostWarnings(disk)) onWarning?.(warning);
+  try {
+    await giveBack(disk, plan, context);
+    const scan = (options.scan ?? true) && disk.facts.extents;
+    const zeros = scan ? await scanZeros(disk, context) : 0n;
+    await disk.flush({ signal });
+    return report(image, disk, plan, { dryRun, zeros, allocatedBefore, allocatedAfter: allocated(disk) });
+  } catch (error) {
+    throw hasCode(error, 'UNSUPPORTED') ? cannotPunch(image, error) : error;
+  } finally {
+    attributes?.restore();
+  }
+}
+
+function refuseUnsafe(disk: BlockDevice, { freeSpace }: Plan, { force, discard, dryRun }: SparsifyOptions): void {
+  if (!disk.facts.extents && discard !== true && dryRun !== true) {
+    throw new DiskError('USAGE', `${disk.name}: is a block device: say --discard to have it discard what is free`);
+  }
+  if (force === true) return;
+  for (const { volume } of freeSpace.volumes) {
+    const wiped = freeSpace.wiped.has(volume.offset);
+    if (wiped && volume.content.kind !== 'swap') {
+      throw new DiskError('UNSAFE', `--zero ${volume.name} would lose all that is in it: say --force if you mean it`, {
+        device: disk.name,
+        reason: 'wipe',
+      });
+    }
+  }
+}
+
+async function giveBack(disk: BlockDevice, { trim, wipe }: Plan, context: TaskContext): Promise<void> {
+  const { signal } = context;
+  const phase = `giving back free space of ${disk.name}`;
+  const total = trim.total + wipe.total;
+  let done = 0n;
+  const each = async (ranges: RangeSet, act: (offset: bigint, length: bigint) => Promise<void>) => {
+    for (const { offset, length } of ranges) {
+      for (let start = 0n; start < length; start += pieceSize) {
+        const piece = min(pieceSize, length - start);
+        await act(offset + start, piece);
+        done += piece;
+        context.onProgress?.({ phase, done, total });
+      }
+    }
+  };
+  await each(trim, (offset, length) => disk.trim(offset, length, { signal }));
+  await each(wipe, (offset, length) => disk.zero(offset, length, { mayTrim: true, signal }));
+}
+
+function report(
+  image: string,
+  disk: BlockDevice,
+  { volumes }: Plan,
+  figures: Pick<SparsifyReport, 'dryRun' | 'zeros' | 'allocatedBefore' | 'allocatedAfter'>,
+): SparsifyReport {
+  return { image, size: disk.facts.size, volumes, ...figures };
+}
+
+/** Bytes that the host has set aside for a file. */
+function allocated({ facts: { hostFile, extents } }: BlockDevice): bigint | undefined {
+  return hostFile === undefined || !extents ? undefined : fstatSync(hostFile.fd, { bigint: true }).blocks * 512n;
+}
+
+/** Giving room back counts as writing, though not a byte in use has changed: the file's times and mode say so again. */
+function rememberAttributes({ name, facts: { hostFile, extents, writable } }: BlockDevice) {
+  if (hostFile === undefined || !extents || !writable) return undefined;
+  const { fd } = hostFile;
+  const before = fstatSync(fd, { bigint: true });
+  return {
+    restore() {
+      // A host may take set-user-ID off what an ordinary user writes to.
+      if (fstatSync(fd, { bigint: true }).mode !== before.mode) fchmodSync(fd, toNumber(before.mode & 0o7777n));
+      setTimes(fd, before, name);
+    },
+  };
+}
+
+function cannotPunch(image: string, cause: DiskError): DiskError {
+  return new DiskError(
+    'UNSUPPORTED',
+    `${image}: the host's filesystem cannot punch holes, nothing was changed: make a small copy with --output`,
+    { device: image, reason: 'no-punch', errno: cause.errno, cause },
+  );
+}
