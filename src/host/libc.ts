@@ -10,6 +10,9 @@ koffi.struct('disktool_iovec', { base: 'void *', length: 'size_t' });
 
 type Result = number | bigint;
 
+/** The arguments of calls that the thread pool is making. */
+const inFlight = new Set<readonly unknown[]>();
+
 /** Declares a call, looked up when it is first made: no libc has them all. */
 function declare(prototype: string) {
   let found: ReturnType<typeof libc.func> | undefined;
@@ -32,7 +35,10 @@ function declare(prototype: string) {
     },
     later(what: string, ...args: unknown[]): Promise<Result> {
       return new Promise((resolve, reject) => {
+        // koffi takes addresses and keeps nothing alive: memory that only its call knows would be reused under it.
+        inFlight.add(args);
         call().async(...args, (error: unknown, result: Result) => {
+          inFlight.delete(args);
           // koffi restores the call's own errno for the length of its callback.
           if (error !== null && error !== undefined) reject(error);
           else if (result === -1) reject(failed(what));
@@ -53,8 +59,12 @@ const calls = {
   fcntl: declare('int fcntl(int fd, int command, void *argument)'),
   fcntlNumber: declare('int fcntl(int fd, int command, long argument)'),
   flock: declare('int flock(int fd, int operation)'),
+  mlockall: declare('int mlockall(int flags)'),
+  munlockall: declare('int munlockall()'),
+  syncfs: declare('int syncfs(int fd)'),
   ioctl: declare('int ioctl(int fd, unsigned long request, void *argument)'),
   ioctlNumber: declare('int ioctl(int fd, unsigned long request, long argument)'),
+  futimens: declare('int futimens(int fd, const int64_t *times)'),
   linkat: declare('int linkat(int fromDir, const char *from, int toDir, const char *to, int flags)'),
   renameat2: declare('int renameat2(int fromDir, const char *from, int toDir, const char *to, unsigned int flags)'),
   copyFileRange: declare(
@@ -63,6 +73,8 @@ const calls = {
   fgetxattr: declare('int64_t fgetxattr(int fd, const char *name, void *value, size_t size)'),
   fsetxattr: declare('int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)'),
   flistxattr: declare('int64_t flistxattr(int fd, void *list, size_t size)'),
+  syncFileRange: declare('int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)'),
+  poll: declare('int poll(_Inout_ void *descriptors, unsigned long count, int timeout)'),
 } as const;
 
 export type SystemCall = keyof typeof calls;
