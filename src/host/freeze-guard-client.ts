@@ -1,0 +1,137 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { DiskError, type ErrorCode } from '../error/disk-error.js';
+import { type GuardCommand, type GuardEvent, type GuardTask, parseEvent } from './freeze-guard-protocol.js';
+import { type Helper, startHelper } from './process.js';
+
+/** How a guard ended. */
+export interface GuardEnd {
+  /** Why it thawed; `gone`: it was killed, and nobody thaws any more. */
+  readonly why: Extract<GuardEvent, { event: 'thawed' }>['why'] | 'gone';
+  /** What it could not thaw, and why. */
+  readonly stuck: readonly string[];
+}
+
+/** A guard at work: what it was given is frozen. */
+export interface Guard {
+  /** Settles when it ends without having been told to stand down. */
+  readonly ended: Promise<GuardEnd>;
+  /** Lets it go on alone. */
+  release(): Promise<void>;
+  /** Everything has been thawed: it ends. */
+  standDown(): Promise<void>;
+  /** Has it thaw at once. */
+  thaw(): Promise<GuardEnd>;
+}
+
+const codes: readonly ErrorCode[] = ['BUSY', 'UNSUPPORTED', 'IO', 'NOT_FOUND', 'READ_ONLY', 'CANCELLED'];
+
+/** The guard is a compiled file, also when this one is run from its source. */
+function guardFile(): string {
+  const beside = fileURLToPath(new URL('./freeze-guard.js', import.meta.url));
+  if (existsSync(beside)) return beside;
+  return fileURLToPath(new URL('../../dist/src/host/freeze-guard.js', import.meta.url));
+}
+
+/**
+ * Freezes mounts under a guard of their own, in the order given: all of them, or none.
+ *
+ * @throws {DiskError} what the first one that could not be frozen met; CANCELLED
+ */
+export async function freezeUnderGuard(task: GuardTask, signal?: AbortSignal): Promise<Guard> {
+  if (signal?.aborted) throw DiskError.cancelled(signal);
+  const helper = startHelper(guardFile(), JSON.stringify(task));
+  const link = new GuardLink(helper);
+  const cancel = () => link.send('thaw');
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    const first = await Promise.race([link.frozen, link.ended]);
+    if (first === 'frozen' && signal?.aborted !== true) return link;
+    const { why, stuck } = await link.thaw();
+    if (stuck.length > 0) throw stillFrozen(stuck);
+    if (signal?.aborted) throw DiskError.cancelled(signal);
+    throw new DiskError('IO', why === 'timeout' ? 'freezing took longer than the timeout' : 'the freeze guard died');
+  } catch (error) {
+    helper.detach();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+  }
+}
+
+/** The loudest thing that there is to say. */
+export function stillFrozen(stuck: readonly string[]): DiskError {
+  return new DiskError('IO', `STILL FROZEN: ${stuck.join('; ')}: thaw it with fsfreeze --unfreeze`, {
+    reason: 'still-frozen',
+  });
+}
+
+class GuardLink implements Guard {
+  readonly #helper: Helper;
+  readonly ended: Promise<GuardEnd>;
+  readonly frozen: Promise<'frozen'>;
+  readonly #released: Promise<void>;
+  #tellReleased = () => {};
+  #tellFrozen: (state: 'frozen') => void = () => {};
+  #failFrozen: (error: DiskError) => void = () => {};
+
+  constructor(helper: Helper) {
+    this.#helper = helper;
+    this.frozen = new Promise((resolve, reject) => {
+      this.#tellFrozen = resolve;
+      this.#failFrozen = reject;
+    });
+    this.frozen.catch(() => {});
+    this.#released = new Promise((resolve) => {
+      this.#tellReleased = resolve;
+    });
+    this.ended = this.#listen();
+  }
+
+  send(command: GuardCommand): void {
+    this.#helper.send(command);
+  }
+
+  async release(): Promise<void> {
+    this.send('release');
+    const end = await Promise.race([this.#released, this.ended]);
+    this.#helper.detach();
+    if (end !== undefined) throw new DiskError('IO', 'the freeze guard ended before its time: nothing is frozen now');
+  }
+
+  async standDown(): Promise<void> {
+    this.send('stand-down');
+    await this.ended;
+    this.#helper.detach();
+  }
+
+  async thaw(): Promise<GuardEnd> {
+    this.send('thaw');
+    const end = await this.ended;
+    this.#helper.detach();
+    return end;
+  }
+
+  async #listen(): Promise<GuardEnd> {
+    let end: GuardEnd = { why: 'gone', stuck: [] };
+    try {
+      for await (const line of this.#helper.lines) {
+        const said = parseEvent(line);
+        if (said?.event === 'frozen') this.#tellFrozen('frozen');
+        else if (said?.event === 'released') this.#tellReleased();
+        else if (said?.event === 'failed') this.#failFrozen(failure(said));
+        else if (said?.event === 'thawed') end = { why: said.why, stuck: said.stuck };
+      }
+    } catch {
+      // A pipe that breaks is one that ends.
+    }
+    await this.#helper.ended;
+    return end;
+  }
+}
+
+function failure(said: Extract<GuardEvent, { event: 'failed' }>): DiskError {
+  const { message, errno, device, stuck } = said;
+  if (stuck.length > 0) return stillFrozen([...stuck, message]);
+  return new DiskError(codes.find((code) => code === said.code) ?? 'IO', message, { errno, device });
+}
