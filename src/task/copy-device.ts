@@ -1,0 +1,220 @@
+import { min, roundUp } from '../binary/convert.js';
+import { RangeSet } from '../binary/range-set.js';
+import { isZero, zeroRuns } from '../binary/zeros.js';
+import type { BlockDevice } from '../device/block-device.js';
+import { clip, type Extent } from '../device/extent.js';
+import { DiskError } from '../error/disk-error.js';
+import { cloneRange } from '../host/clone.js';
+import type { TaskContext } from './context.js';
+import type { Output } from './output/output.js';
+
+/** Bytes a request, and how many are under way at a time: 8 MiB of buffers. */
+const requestSize = 1 << 20;
+const depth = 8;
+/** Bytes: what hosts allocate by. Zeros are looked for in blocks of it. */
+const hostBlock = 4096;
+/** Bytes: a stop is heeded, and progress told, between pieces of zeros. */
+const zeroPiece = 256n << 20n;
+
+export interface CopyOptions {
+  /** Bytes of the source that nobody cares about: they are not copied, and read as zeros in a new file. */
+  readonly free?: RangeSet | undefined;
+}
+
+export interface CopyResult {
+  /** Bytes: the length of the copy. */
+  readonly size: bigint;
+  /** Bytes that were written: the rest is zeros, free, or shared with the source. */
+  readonly written: bigint;
+  /** Bytes that were left out because nobody needs them. */
+  readonly skipped: bigint;
+  /** The copy shares the source's blocks, and neither was read. */
+  readonly cloned: boolean;
+}
+
+/** A part of the source that is handled in one go. */
+interface Piece {
+  readonly offset: bigint;
+  readonly length: bigint;
+  readonly zero: boolean;
+  /** Settles when all pieces before it are done. */
+  readonly turn: Promise<void>;
+  /** To be called when this one is. */
+  readonly done: () => void;
+}
+
+/**
+ * Copies a device: zeros become holes where the output can have them, and what is free is left out. Ends the output in
+ * either case: it is whole and durable when this resolves, and gone when it rejects.
+ *
+ * @throws {DiskError} IO, CANCELLED, and whatever the source's reads reject with
+ */
+export async function copyDevice(
+  source: BlockDevice,
+  output: Output,
+  options: CopyOptions,
+  context: TaskContext,
+): Promise<CopyResult> {
+  try {
+    const result = await copyAll(source, output, options.free ?? RangeSet.empty, context);
+    if (context.signal?.aborted) throw DiskError.cancelled(context.signal);
+    await output.finish();
+    return result;
+  } catch (error) {
+    await output.discard();
+    throw error;
+  }
+}
+
+async function copyAll(source: BlockDevice, output: Output, free: RangeSet, context: TaskContext): Promise<CopyResult> {
+  const { size, hostFile } = source.facts;
+  if (hostFile !== undefined && output.fd !== undefined && free.count === 0) {
+    const cloned = cloneRange(hostFile, { fd: output.fd, offset: 0n }, size, output.name);
+    if (cloned) return { size, written: 0n, skipped: 0n, cloned };
+  }
+  // Part of a block that is free gives nothing back: its whole block is copied.
+  const skipped = free.clip(0n, size).roundInwards(BigInt(hostBlock));
+  const written = await new Copier(source, output, skipped, context).run();
+  return { size, written, skipped: skipped.total, cloned: false };
+}
+
+class Copier {
+  readonly #failed = new AbortController();
+  readonly #signal: AbortSignal;
+  #written = 0n;
+  #done = 0n;
+
+  constructor(
+    private readonly source: BlockDevice,
+    private readonly output: Output,
+    private readonly free: RangeSet,
+    private readonly context: TaskContext,
+  ) {
+    const { signal } = context;
+    this.#signal = signal === undefined ? this.#failed.signal : AbortSignal.any([signal, this.#failed.signal]);
+  }
+
+  /** @returns bytes written */
+  async run(): Promise<bigint> {
+    const pieces = this.#pieces();
+    // The first failure stops the others, but none is left behind: their buffers and descriptors are in use.
+    const failures: unknown[] = [];
+    const workers = Array.from({ length: depth }, () =>
+      this.#work(pieces).catch((error: unknown) => {
+        failures.push(error);
+        this.#failed.abort(error);
+      }),
+    );
+    await Promise.all(workers);
+    if (failures.length > 0) throw failures[0];
+    return this.#written;
+  }
+
+  async #work(pieces: AsyncGenerator<Piece>): Promise<void> {
+    const buffer = Buffer.allocUnsafeSlow(requestSize);
+    // A generator queues what is asked of it, so that the workers can share one.
+    for await (const piece of { [Symbol.asyncIterator]: () => ({ next: () => pieces.next() }) }) {
+      try {
+        if (this.#signal.aborted) throw DiskError.cancelled(this.#signal);
+        if (piece.zero) await this.#copyZeros(piece);
+        else await this.#copyData(piece, buffer.subarray(0, Number(piece.length)));
+      } finally {
+        piece.done();
+      }
+    }
+  }
+
+  async #copyZeros({ offset, length, turn }: Piece): Promise<void> {
+    await this.#inOrder(turn);
+    if (!this.output.blank) await this.output.zero(offset, length);
+    this.#report(length);
+  }
+
+  async #copyData({ offset, length, turn }: Piece, buffer: Uint8Array): Promise<void> {
+    const { output } = this;
+    await this.source.read(buffer, offset, { signal: this.#signal });
+    await this.#inOrder(turn);
+    if (output.blank) await this.#writeUnlessZero(buffer, offset);
+    else if (!output.ordered && isZero(buffer)) await output.zero(offset, length);
+    else await this.#write(buffer, offset);
+    this.#report(length);
+  }
+
+  async #writeUnlessZero(buffer: Uint8Array, offset: bigint): Promise<void> {
+    if (isZero(buffer)) return;
+    const runs: [start: number, end: number][] = [];
+    zeroRuns(buffer, hostBlock, (start, end, zero) => {
+      if (!zero) runs.push([start, end]);
+    });
+    for (const [start, end] of runs) await this.#write(buffer.subarray(start, end), offset + BigInt(start));
+  }
+
+  async #write(from: Uint8Array, offset: bigint): Promise<void> {
+    await this.output.write(from, offset);
+    this.#written += BigInt(from.length);
+  }
+
+  async #inOrder(turn: Promise<void>): Promise<void> {
+    if (this.output.ordered) await turn;
+    // The piece before may have ended because it failed.
+    if (this.#signal.aborted) throw DiskError.cancelled(this.#signal);
+  }
+
+  #report(length: bigint): void {
+    this.#done += length;
+    const { onProgress } = this.context;
+    onProgress?.({ phase: `copying ${this.source.name}`, done: this.#done, total: this.source.facts.size });
+  }
+
+  /** All that has to be handled, cut to requests that end at multiples of their size. */
+  async *#pieces(): AsyncGenerator<Piece> {
+    let turn: Promise<void> = Promise.resolve();
+    for await (const { offset, length, zero } of this.#parts()) {
+      const end = offset + length;
+      for (let at = offset; at < end; ) {
+        const next = min(zero ? at + zeroPiece : requestEnd(at), end);
+        let done = () => {};
+        const before = turn;
+        turn = new Promise((resolve) => {
+          done = resolve;
+        });
+        yield { offset: at, length: next - at, zero, turn: before, done };
+        at = next;
+      }
+    }
+  }
+
+  /** The extents without what is free; where every byte must come, what is free comes as zeros. */
+  async *#parts(): AsyncGenerator<Pick<Extent, 'offset' | 'length' | 'zero'>> {
+    const { size } = this.source.facts;
+    const wanted = this.free.complement(0n, size)[Symbol.iterator]();
+    let range = wanted.next();
+    let at = 0n;
+    for await (const extent of this.source.extents(0n, size, { signal: this.#signal })) {
+      const end = extent.offset + extent.length;
+      while (range.done !== true && range.value.offset < end) {
+        const rangeEnd = range.value.offset + range.value.length;
+        const part = clip(extent, range.value.offset, rangeEnd);
+        if (part !== undefined) {
+          yield* this.#gap(at, part.offset);
+          yield part;
+          at = part.offset + part.length;
+        }
+        if (rangeEnd > end) break;
+        range = wanted.next();
+      }
+    }
+    yield* this.#gap(at, size);
+  }
+
+  *#gap(start: bigint, end: bigint) {
+    if (start === end) return;
+    if (this.output.ordered) yield { offset: start, length: end - start, zero: true };
+    else this.#report(end - start);
+  }
+}
+
+/** Where a request that starts here ends: after one short one, all start at a block of the host. */
+function requestEnd(at: bigint): bigint {
+  return roundUp(at + 1n, at % BigInt(hostBlock) === 0n ? BigInt(requestSize) : BigInt(hostBlock));
+}

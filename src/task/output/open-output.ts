@@ -1,0 +1,98 @@
+import { type BigIntStats, fstatSync } from 'node:fs';
+import { lstat, realpath, stat } from 'node:fs/promises';
+import { isatty } from 'node:tty';
+import type { BlockDevice } from '../../device/block-device.js';
+import { DiskError } from '../../error/disk-error.js';
+import { errnoOf, wrapSystemError } from '../../host/errno.js';
+import { identify } from '../../host/file-identity.js';
+import { findLoopDevices } from '../../host/loop-devices.js';
+import { readAttributes } from './attributes.js';
+import { DeviceOutput } from './device-output.js';
+import { alreadyThere, NewFile } from './new-file.js';
+import type { Output } from './output.js';
+import { StreamOutput } from './stream-output.js';
+
+const standardOutput = 1;
+
+export interface OutputOptions {
+  /** What will be copied: gives the length, and the attributes where it is a regular host file. */
+  readonly source: BlockDevice;
+  /** A regular file that is there already is replaced. */
+  readonly replace?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+/**
+ * Opens what a copy goes to: a new file, a block device in place, something that takes a stream, or `-`.
+ *
+ * @throws {DiskError} UNSAFE when a file is there and must not be replaced; USAGE for a folder, or the source itself
+ */
+export async function openOutput(path: string, options: OutputOptions): Promise<Output> {
+  const { source, replace = false, signal, onWarning = () => {} } = options;
+  const { size, hostFile } = source.facts;
+  if (path === '-') return openStandardOutput(signal);
+  const there = await look(path);
+  if (there?.isDirectory() || path.endsWith('/')) {
+    const folder = path.replace(/\/+$/, '');
+    throw new DiskError('USAGE', `${path} is a folder: name the file in it, such as ${folder}/disk.img`);
+  }
+  if (there !== undefined) await refuseSource(path, there, hostFile?.fd);
+  if (there?.isBlockDevice()) return DeviceOutput.open(path, { name: path, size, onWarning });
+  if (there?.isFIFO() || there?.isCharacterDevice()) return StreamOutput.open(path, path, signal);
+  if (there !== undefined && !there.isFile()) {
+    throw new DiskError('USAGE', `${path} is a socket: a copy goes to a file, a block device or a pipe`);
+  }
+  if (there !== undefined && !replace) throw alreadyThere(path);
+  const attributes = hostFile && (await readAttributes(hostFile.fd, source.name));
+  // A link to a file stays a link: what it leads to is replaced.
+  const target = there === undefined ? path : await realpath(path);
+  return NewFile.create(target, { name: path, size, replace, attributes, onWarning });
+}
+
+/** What the path leads to, or undefined when nothing is there. */
+async function look(path: string): Promise<BigIntStats | undefined> {
+  try {
+    return await stat(path, { bigint: true });
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw wrapSystemError(`stat ${path}`, error);
+  }
+  const link = await lstat(path).catch(() => undefined);
+  if (link === undefined) return undefined;
+  throw new DiskError('USAGE', `${path} is a symbolic link that leads nowhere: remove it, or choose another name`);
+}
+
+async function refuseSource(path: string, there: BigIntStats, fd: number | undefined): Promise<void> {
+  if (fd === undefined) return;
+  const source = identify(fstatSync(fd, { bigint: true }));
+  const target = identify(there);
+  const same = source.key === target.key;
+  if (same) throw new DiskError('USAGE', `${path} is the source itself: choose another name`);
+  if (there.isBlockDevice()) await refuseLoop(path, path, source, there);
+}
+
+/** A loop device over the source is the source. */
+async function refuseLoop(
+  path: string,
+  name: string,
+  source: ReturnType<typeof identify>,
+  there: BigIntStats,
+): Promise<void> {
+  for (const loop of await findLoopDevices(source)) {
+    const stats = await stat(loop.path, { bigint: true }).catch(() => undefined);
+    if (stats?.rdev === there.rdev) {
+      throw new DiskError('USAGE', `${path} is a loop device over the source itself: choose another than ${name}`);
+    }
+  }
+}
+
+function openStandardOutput(signal: AbortSignal | undefined): Output | Promise<Output> {
+  const name = 'standard output';
+  const stats = fstatSync(standardOutput);
+  if (isatty(standardOutput)) {
+    throw new DiskError('USAGE', 'standard output is a terminal: send it to a pipe or a file');
+  }
+  // A pipe is opened anew, so that not waiting for its reader is our own matter and not our parent's.
+  if (stats.isFIFO()) return StreamOutput.open(`/proc/self/fd/${standardOutput}`, name, signal);
+  return StreamOutput.borrow(standardOutput, name, signal);
+}

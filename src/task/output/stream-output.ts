@@ -1,0 +1,67 @@
+import { close } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { min } from '../../binary/convert.js';
+import { zeros } from '../../binary/zeros.js';
+import { DiskError } from '../../error/disk-error.js';
+import { openForStreaming, waitWritable, widenPipe, writeNext } from '../../host/pipe.js';
+import type { Output } from './output.js';
+
+const closeFd = promisify(close);
+
+/** Milliseconds between two looks for a FIFO's reader. */
+const readerInterval = 50;
+
+/** What takes bytes only in order: a pipe, a FIFO, a character device, standard output. */
+export class StreamOutput implements Output {
+  readonly blank = false;
+  readonly ordered = true;
+
+  private constructor(
+    readonly name: string,
+    private readonly descriptor: number,
+    private readonly owned: boolean,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    widenPipe(descriptor);
+  }
+
+  /** Opens a path, and waits for a FIFO's reader. */
+  static async open(path: string, name: string, signal: AbortSignal | undefined): Promise<StreamOutput> {
+    for (;;) {
+      const fd = await openForStreaming(path, name);
+      if (fd !== undefined) return new StreamOutput(name, fd, true, signal);
+      if (signal?.aborted) throw DiskError.cancelled(signal);
+      await sleep(readerInterval);
+    }
+  }
+
+  /** Takes a descriptor of somebody else's, which stays open. */
+  static borrow(fd: number, name: string, signal: AbortSignal | undefined): StreamOutput {
+    return new StreamOutput(name, fd, false, signal);
+  }
+
+  async write(from: Uint8Array): Promise<void> {
+    for (let written = 0; written < from.length; ) {
+      if (this.signal?.aborted) throw DiskError.cancelled(this.signal);
+      const now = await writeNext(this.descriptor, from.subarray(written), this.name);
+      written += now;
+      if (now === 0) await waitWritable(this.descriptor, this.name);
+    }
+  }
+
+  async zero(_offset: bigint, length: bigint): Promise<void> {
+    const piece = BigInt(zeros.length);
+    for (let left = length; left > 0n; left -= piece) {
+      await this.write(zeros.subarray(0, Number(min(left, piece))));
+    }
+  }
+
+  finish(): Promise<void> {
+    return this.discard();
+  }
+
+  async discard(): Promise<void> {
+    if (this.owned) await closeFd(this.descriptor);
+  }
+}
