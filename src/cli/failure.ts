@@ -29,7 +29,7 @@ export function explain(error: unknown): Failure {
   if (error instanceof Errors.CLIError) {
     const message = error.message
       .replace(/\n*See more help with --help\s*$/, '')
-      .replace(/\s*\n\s*/g, ' ')
+      .replace(/\s+/g, ' ')
       .trim();
     const said = message.charAt(0).toLowerCase() + message.slice(1);
     return { message: said, status: 2, usage: true, causes, document: { code: 'USAGE', message: said } };

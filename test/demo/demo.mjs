@@ -1,0 +1,163 @@
+// Makes a real guest disk and runs disktool on it, without root: what a newcomer sees first.
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readExport } from './nbd-reader.mjs';
+
+const MiB = 1 << 20;
+const diskSize = 512 * MiB;
+const rootOffset = 65 * MiB;
+const rootSize = diskSize - rootOffset - MiB;
+
+// A user's PATH leaves out where Debian keeps the disk tools.
+process.env.PATH = [process.env.PATH, '/usr/sbin', '/sbin'].join(delimiter);
+const disktool = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'disktool-demo-'));
+const steps = [];
+process.exitCode = 1;
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+const image = join(folder, 'guest.img');
+await timed('make the guest disk', makeGuest);
+const before = allocated(image);
+say(`\nguest.img is ${mib(diskSize)} long and takes ${mib(before)} on this machine, most of it deleted files.`);
+
+await timed('filesystems', () => show('filesystems', '--long', image));
+await timed('sparsify --dry-run', () => show('sparsify', '--dry-run', image));
+await timed('sparsify', () => show('sparsify', image));
+const partition = join(folder, 'root.img');
+await timed('download', () => show('download', image, '/dev/sda2', partition));
+check('e2fsck', ['-fn', partition], 'the downloaded filesystem is clean');
+await timed('serve', serveAndReadBack);
+
+const after = allocated(image);
+say(`\n${mib(before - after)} given back: ${mib(before)} before, ${mib(after)} after.\n`);
+for (const { name, seconds } of steps) say(`  ${name.padEnd(22)} ${seconds.toFixed(2)} s`);
+process.exitCode = 0;
+
+async function makeGuest() {
+  // Garbage first: on a disk that has been in use, every block has been written once.
+  const file = await open(image, 'w');
+  const garbage = randomBytes(8 * MiB);
+  for (let at = 0; at < diskSize; at += garbage.length) await file.write(garbage, 0, garbage.length, at);
+  await file.write(Buffer.alloc(MiB), 0, MiB, 0);
+  await file.close();
+  tool('sfdisk', ['--quiet', image], {
+    input: [
+      'label: gpt',
+      'start=1MiB, size=64MiB, type=uefi, name=EFI',
+      `start=65MiB, size=${rootSize / MiB}MiB, type=linux, name=root`,
+      '',
+    ].join('\n'),
+  });
+
+  const tree = join(folder, 'tree');
+  mkdirSync(join(tree, 'home'), { recursive: true });
+  writeFileSync(join(tree, 'readme'), 'kept\n');
+  for (let i = 0; i < 12; i++) writeFileSync(join(tree, 'home', `video-${i}`), randomBytes(24 * MiB));
+  tool('mke2fs', [
+    '-q',
+    '-F',
+    '-t',
+    'ext4',
+    '-L',
+    'guest',
+    '-d',
+    tree,
+    '-E',
+    `offset=${rootOffset},nodiscard`,
+    image,
+    `${rootSize / 1024}k`,
+  ]);
+  rmSync(tree, { recursive: true });
+  // The user deletes ten of the twelve videos; their blocks stay as they were.
+  const commands = Array.from({ length: 10 }, (_, i) => `rm /home/video-${i}\n`).join('');
+  tool('debugfs', ['-w', '-f', '/dev/stdin', `${image}?offset=${rootOffset}`], { input: commands });
+}
+
+async function serveAndReadBack() {
+  const socket = join(folder, 'nbd.sock');
+  say(`\n$ disktool serve guest.img --read-only --socket nbd.sock`);
+  const server = spawn(process.execPath, [disktool, 'serve', image, '--read-only', '--socket', socket], {
+    stdio: 'inherit',
+  });
+  const ended = new Promise((resolve) => server.on('exit', resolve));
+  try {
+    const deadline = Date.now() + 20_000;
+    while (!existsSync(socket)) {
+      if (Date.now() > deadline || server.exitCode !== null) throw new Error('serve did not start');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const copy = join(folder, 'read-back.img');
+    const uri = `nbd+unix:///?socket=${socket}`;
+    if (has('nbdcopy')) run('nbdcopy', [uri, copy]);
+    else if (has('qemu-img')) run('qemu-img', ['convert', '-O', 'raw', uri, copy]);
+    else await readExport(socket, copy);
+    const same = (await digest(image)) === (await digest(copy));
+    say(same ? 'what was read back over NBD is the same, byte for byte' : 'what was read back over NBD DIFFERS');
+    if (!same) throw new Error('the copy differs');
+  } finally {
+    server.kill('SIGTERM');
+    await ended;
+  }
+}
+
+function show(...args) {
+  say(`\n$ disktool ${args.map((arg) => arg.replace(`${folder}/`, '')).join(' ')}`);
+  const { status } = spawnSync(process.execPath, [disktool, ...args], { stdio: 'inherit' });
+  if (status !== 0) throw new Error(`disktool ${args[0]} ended with status ${status}`);
+}
+
+function check(program, args, meaning) {
+  const { status } = spawnSync(program, args, { stdio: 'ignore' });
+  if (status !== 0) throw new Error(`${program} ended with status ${status}`);
+  say(`${program} says: ${meaning}`);
+}
+
+function run(program, args) {
+  say(`$ ${program} ${args.map((arg) => arg.replace(`${folder}/`, '')).join(' ')}`);
+  tool(program, args);
+}
+
+function tool(program, args, options = {}) {
+  const { status, stderr, error } = spawnSync(program, args, {
+    stdio: ['pipe', 'ignore', 'pipe'],
+    encoding: 'utf8',
+    ...options,
+  });
+  if (error !== undefined) throw new Error(`${program} is needed: install e2fsprogs and fdisk (${error.message})`);
+  if (status !== 0) throw new Error(`${program} ended with status ${status}: ${stderr}`);
+}
+
+function has(program) {
+  return process.env.PATH.split(delimiter).some((part) => existsSync(join(part, program)));
+}
+
+async function timed(name, body) {
+  const start = performance.now();
+  await body();
+  steps.push({ name, seconds: (performance.now() - start) / 1000 });
+}
+
+async function digest(path) {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: MiB })) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+function allocated(path) {
+  return statSync(path).blocks * 512;
+}
+
+function mib(bytes) {
+  return `${Math.round(bytes / MiB)} MiB`;
+}
+
+function say(line) {
+  console.log(line);
+}
