@@ -60,7 +60,8 @@ const operations = { shared: 1, exclusive: 2, unlock: 8 } as const;
 const LOCK_NB = 4;
 
 /**
- * Takes, changes or drops an flock(2) lock without waiting.
+ * Takes, changes or drops an flock(2) lock without waiting. A change that is refused loses the lock that was held, since
+ * Linux lets go of it first.
  *
  * @returns false when somebody else holds a lock that excludes this one
  * @throws {DiskError} by errno
