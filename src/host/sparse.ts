@@ -41,3 +41,10 @@ export async function zeroRange(fd: number, offset: bigint, length: bigint, what
     length,
   );
 }
+
+const SYNC_FILE_RANGE_WRITE = 2;
+
+/** Has the kernel begin to write a range to the disk, so that a later fsync finds less to do. Says nothing of failure. */
+export async function startWriteback(fd: number, offset: bigint, length: bigint): Promise<void> {
+  await callLater('syncFileRange', '', fd, offset, length, SYNC_FILE_RANGE_WRITE).catch(() => undefined);
+}
