@@ -1,0 +1,38 @@
+import { endianness } from 'node:os';
+import { i32, i64, layout, u16, u32, u64 } from '../binary/layout.js';
+
+/** Structures that are passed to the kernel, as every 64-bit Linux lays them out. */
+const endian = endianness() === 'LE' ? 'little' : 'big';
+
+/** A range of bytes that is locked, or to be locked. */
+export const flockRange = layout(
+  'flock',
+  { size: 32, endian, spec: 'fcntl(2), "Advisory record locking"; asm-generic/fcntl.h, struct flock' },
+  {
+    l_type: u16(0, '', 'F_RDLCK, F_WRLCK or F_UNLCK'),
+    l_whence: u16(2, '', 'what l_start counts from: 0, the start of the file'),
+    l_start: i64(8, 'bytes', 'first byte'),
+    l_len: i64(16, 'bytes', '0: to the end, however far the file grows'),
+    l_pid: i32(24, '', '0 for locks of open file descriptions; -1 as the answer when such a lock is in the way'),
+  },
+);
+
+/** What a loop device is attached to. The names that follow are text for people, and are left out. */
+export const loopInfo = layout(
+  'loop_info64',
+  { size: 232, endian, spec: 'loop(4); linux/loop.h, struct loop_info64' },
+  {
+    lo_device: u64(0, '', 'device number of the file system that holds the file, as the kernel encodes it for users'),
+    lo_inode: u64(8, '', 'inode number of the file'),
+    lo_rdevice: u64(16, '', 'device number of the file itself, when it is a device'),
+    lo_offset: u64(24, 'bytes', 'where the device starts in the file'),
+    lo_sizelimit: u64(32, 'bytes', '0: to the end of the file'),
+    lo_number: u32(40, '', 'number of the loop device'),
+    lo_encrypt_type: u32(44, '', 'not used any more'),
+    lo_encrypt_key_size: u32(48, 'bytes', 'not used any more'),
+    lo_flags: u32(52, '', 'bit 0: read-only'),
+  },
+);
+
+/** linux/loop.h, LO_FLAGS_READ_ONLY. */
+export const LO_FLAGS_READ_ONLY = 1;

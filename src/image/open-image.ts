@@ -1,0 +1,119 @@
+import type { BigIntStats } from 'node:fs';
+import type { BlockDevice } from '../device/block-device.js';
+import { FileDevice } from '../device/file-device.js';
+import { HostBlockDevice } from '../device/host-block-device.js';
+import { DiskError } from '../error/disk-error.js';
+import { identify } from '../host/file-identity.js';
+import { closeFile, findFile, statFile } from '../host/open-file.js';
+import type { Opening, ShareOptions } from './exclusion.js';
+import { detectImageFormat } from './image-format.js';
+import { openBlockDevice, openRegularFile } from './open-exclusively.js';
+
+export interface OpenOptions extends ShareOptions {
+  access: 'read' | 'write';
+  /** Taken for raw bytes, whatever they start with. */
+  format?: 'raw' | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Bytes: what a host's block size is believed between. */
+const smallestBlock = 512n;
+const largestBlock = 1n << 20n;
+const usualBlock = 4096;
+
+/**
+ * The one door: opens a disk image or block device, raw for now. Nobody else writes to it while the device is open, and
+ * nobody else has it open at all when `access` is `write`; closing the device drops every lock.
+ *
+ * @param path as the user gave it: it stands so in every message
+ * @throws {DiskError} NOT_FOUND; BUSY (`facts.reason`: `in-use-by-writer`, `in-use-by-reader`, `in-use-by-lock`); UNSAFE
+ * when no lock can be taken for writing; READ_ONLY; UNSUPPORTED for other formats, kinds of file and URIs; USAGE; IO
+ */
+export async function openImage(path: string, options: OpenOptions): Promise<BlockDevice> {
+  const { format, signal } = options;
+  refuseUri(path);
+  const device = await openRaw(path, { ...options, onWarning: once(options.onWarning) });
+  try {
+    if (signal?.aborted) throw DiskError.cancelled(signal);
+    const found = format ?? (await detectImageFormat(device));
+    if (found !== 'raw') throw foreign(path, found);
+    return device;
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
+
+async function openRaw(path: string, { access, signal, ...options }: OpenOptions): Promise<BlockDevice> {
+  if (signal?.aborted) throw DiskError.cancelled(signal);
+  const { fd: place, stats } = await findFile(path);
+  try {
+    refuseKind(path, stats);
+    const opening: Opening = { name: path, access, file: identify(stats), options };
+    return stats.isBlockDevice()
+      ? await blockDevice(await openBlockDevice({ ...opening, rdev: stats.rdev }, place), opening)
+      : await fileDevice(await openRegularFile(opening, place), opening);
+  } finally {
+    await closeFile(place);
+  }
+}
+
+async function fileDevice(fd: number, { name, access }: Opening): Promise<BlockDevice> {
+  try {
+    // Asked again: until the locks were taken, the size could change.
+    const { size, blksize } = await statFile(fd, name);
+    const block = blksize < smallestBlock || blksize > largestBlock ? usualBlock : Number(blksize);
+    return new FileDevice(fd, { name, size, writable: access === 'write', blockSize: block });
+  } catch (error) {
+    await closeFile(fd);
+    throw error;
+  }
+}
+
+async function blockDevice(fd: number, { name, access }: Opening): Promise<BlockDevice> {
+  try {
+    return new HostBlockDevice(fd, { name, writable: access === 'write' });
+  } catch (error) {
+    await closeFile(fd);
+    throw error;
+  }
+}
+
+/** Passes on each message the first time alone: several ways of looking find the same writer. */
+function once(onWarning: ShareOptions['onWarning']): ShareOptions['onWarning'] {
+  const said = new Set<string>();
+  return (message) => {
+    if (!said.has(message)) onWarning?.(message);
+    said.add(message);
+  };
+}
+
+function refuseUri(path: string): void {
+  const scheme = /^([a-z][a-z0-9.+-]*):\/\//i.exec(path)?.[1] ?? /^(nbd)(?=:)/i.exec(path)?.[1];
+  if (scheme === undefined) return;
+  const what = /^nbds?(\+|$)/i.test(scheme) ? 'NBD URIs are not read yet' : `${scheme} URIs are not read`;
+  throw new DiskError('UNSUPPORTED', `${path}: ${what}: give a file or block device (a file of that name: ./${path})`, {
+    device: path,
+    reason: 'uri',
+  });
+}
+
+function refuseKind(path: string, stats: BigIntStats): void {
+  if (stats.isFile() || stats.isBlockDevice()) return;
+  const kind = stats.isDirectory()
+    ? 'folder'
+    : stats.isFIFO()
+      ? 'pipe'
+      : stats.isSocket()
+        ? 'socket'
+        : 'character device';
+  throw new DiskError('USAGE', `${path}: is a ${kind}, not a disk image or block device`, { device: path });
+}
+
+function foreign(path: string, format: string): DiskError {
+  return new DiskError(
+    'UNSUPPORTED',
+    `${path}: is a ${format} image, which disktool does not read yet: convert it with qemu-img convert -O raw`,
+    { device: path, reason: `format-${format}` },
+  );
+}
