@@ -42,7 +42,7 @@ export interface FreeSpaceOptions {
 
 /**
  * Finds what of a guest's disk is free, volume by volume. Only what a volume in a good state calls free counts, only
- * inside that volume, and never where the partition table lies.
+ * inside that volume.
  *
  * @throws {DiskError} NOT_FOUND, USAGE when a name in the options is no volume; IO
  */
@@ -57,7 +57,7 @@ export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}
         ? { free: RangeSet.empty }
         : await freeSpaceOf(guest, volume, options.signal);
     const usage = kept.usage ?? (await usageOf(volume));
-    const free = kept.free.clip(0n, volume.device.facts.size).shift(volume.offset).subtract(guest.table.metadata);
+    const free = kept.free.clip(0n, volume.device.facts.size).shift(volume.offset);
     volumes.push({ volume, ...kept, usage, free });
   }
   return {
@@ -79,6 +79,12 @@ type Finding = Omit<VolumeFreeSpace, 'volume'>;
 async function freeSpaceOf(guest: Guest, volume: Volume, signal: AbortSignal | undefined): Promise<Finding> {
   const { content, problem } = volume;
   if (problem !== undefined) return leaveAlone('refused', problem);
+  if (guest.table.kind === 'none' && guest.table.ignored !== undefined) {
+    return leaveAlone(
+      'refused',
+      `a partition table (${guest.table.ignored}) that does not count lies on the same disk`,
+    );
+  }
   switch (content.kind) {
     case 'filesystem':
       if (guest.hibernated !== undefined) return leaveAlone('refused', `the guest is hibernated: ${guest.hibernated}`);

@@ -35,6 +35,9 @@ const extent = layout(
 );
 const extentsACall = 512;
 
+/** Extents that other files share are copied before they change: FIEMAP_EXTENT_SHARED. */
+const FIEMAP_EXTENT_SHARED = 0x2000;
+
 /**
  * The ranges of a file for which the host has set room aside, those preallocated and never written among them, which
  * SEEK_DATA shows as holes.
@@ -42,9 +45,37 @@ const extentsACall = 512;
  * @returns undefined where the filesystem cannot tell
  */
 export function occupiedRanges(fd: number, size: bigint, what: string): RangeSet | undefined {
+  const occupied = new RangeSetBuilder();
+  const told = eachExtent(fd, size, what, (offset, length) => {
+    occupied.add(offset, length);
+    return true;
+  });
+  return told ? occupied.finish() : undefined;
+}
+
+/** Whether any part of a file shares its room with another file; false where the filesystem cannot tell. */
+export function hasSharedExtents(fd: number, size: bigint, what: string): boolean {
+  let shared = false;
+  eachExtent(fd, size, what, (_offset, _length, flags) => {
+    shared = (flags & FIEMAP_EXTENT_SHARED) !== 0;
+    return !shared;
+  });
+  return shared;
+}
+
+/**
+ * Calls `found` for the extents of a file in ascending order, until it returns false.
+ *
+ * @returns false where the filesystem cannot tell
+ */
+function eachExtent(
+  fd: number,
+  size: bigint,
+  what: string,
+  found: (offset: bigint, length: bigint, flags: number) => boolean,
+): boolean {
   const memory = new Uint8Array(request.size + extentsACall * extent.size);
   const view = viewOf(memory);
-  const occupied = new RangeSetBuilder();
   for (let at = 0n; at < size; ) {
     request.put(view, {
       fm_start: at,
@@ -54,17 +85,16 @@ export function occupiedRanges(fd: number, size: bigint, what: string): RangeSet
       fm_extent_count: extentsACall,
     });
     const answer = tryCall('ioctl', fd, FS_IOC_FIEMAP, memory);
-    if (answer === -EOPNOTSUPP || answer === -ENOTTY || answer === -EINVAL) return undefined;
+    if (answer === -EOPNOTSUPP || answer === -ENOTTY || answer === -EINVAL) return false;
     if (answer < 0) call('ioctl', `(FIEMAP) of ${what}`, fd, FS_IOC_FIEMAP, memory);
     const count = request.at(view).fm_mapped_extents;
     if (count === 0) break;
     for (let i = 0; i < count; i++) {
       const { fe_logical, fe_length, fe_flags } = extent.at(view, request.size + i * extent.size);
-      occupied.add(fe_logical, fe_length);
-      // Extents come in ascending order, so each call goes on behind the one before.
+      if (!found(fe_logical, fe_length, fe_flags) || (fe_flags & FIEMAP_EXTENT_LAST) !== 0) return true;
+      // Extents come in ascending order: one that does not move forward is the end.
       at = fe_logical + fe_length > at ? fe_logical + fe_length : size;
-      if ((fe_flags & FIEMAP_EXTENT_LAST) !== 0) at = size;
     }
   }
-  return occupied.finish();
+  return true;
 }

@@ -1,24 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { manPages } from '../../src/cli/man-page.js';
+import { type ManifestArg, type ManifestCommand, type ManifestFlag, manPages } from '../../src/cli/man-page.js';
 import { needs } from '../support/needs.js';
 import { run } from '../support/run.js';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
 
-interface Flag {
-  type: 'boolean' | 'option';
-  summary?: string;
-  multiple?: boolean;
-  multipleNonGreedy?: boolean;
-}
-interface Command {
-  id: string;
-  summary?: string;
-  examples?: unknown[];
-  args: Record<string, { name: string; description?: string; ignoreStdin?: boolean }>;
-  flags: Record<string, Flag & { name: string }>;
+interface Command extends ManifestCommand {
+  readonly args: Readonly<Record<string, ManifestArg & { readonly ignoreStdin?: boolean }>>;
+  readonly flags: Readonly<Record<string, ManifestFlag & { readonly multipleNonGreedy?: boolean }>>;
 }
 
 // `npm test` has just built it.
