@@ -51,6 +51,7 @@ export const packages = {
   nbdinfo: 'libnbd-bin',
   nbdkit: 'nbdkit',
   parted: 'parted',
+  partx: 'util-linux',
   genisoimage: 'genisoimage',
   python3: 'python3-libnbd',
   'qemu-img': 'qemu-utils',

@@ -1,0 +1,106 @@
+import { open as openPath } from 'node:fs';
+import { open, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { crc32 } from '@node-rs/crc32';
+import { type Layout, viewOf } from '../../src/binary/layout.js';
+import { FileDevice } from '../../src/device/file-device.js';
+import { gptHeader } from '../../src/volume/gpt/on-disk.js';
+import { type PartitionTable, readPartitionTable } from '../../src/volume/partition-table.js';
+import { run } from './run.js';
+import { temporaryFolder } from './temporary.js';
+
+const openFd = promisify(openPath);
+const mebibyte = 1024 * 1024;
+
+/** An image file with the table that a script of sfdisk describes; empty without one. */
+export async function partitioned(script = '', size = 64 * mebibyte): Promise<string> {
+  const path = join(await temporaryFolder(), 'a.img');
+  await writeFile(path, '');
+  await truncate(path, size);
+  if (script !== '') await run('sfdisk', ['--quiet', path], { stdin: 'pipe', input: script });
+  return path;
+}
+
+/** What disktool makes of the table of a file. */
+export async function readTable(path: string): Promise<PartitionTable> {
+  const fd = await openFd(path, 'r');
+  const file = await open(path);
+  const { size } = await file.stat({ bigint: true });
+  await file.close();
+  await using device = new FileDevice(fd, { name: path, size, writable: false, blockSize: 4096 });
+  return await readPartitionTable(device);
+}
+
+/** The same partitions as libblkid sees them, which follows the kernel; `partx` prints sectors of 512 bytes always. */
+export async function partx(path: string, sectorSize = 512): Promise<Record<string, string>[]> {
+  const columns = 'NR,START,SECTORS,TYPE,UUID,NAME';
+  const lines = await run('partx', ['-S', `${sectorSize}`, '-g', '-b', '-P', '-o', columns, path]);
+  return lines
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => Object.fromEntries([...line.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, value]) => [key, value])));
+}
+
+/** Our table in the words of {@link partx}. */
+export function asPartx({ partitions }: PartitionTable): Record<string, string>[] {
+  return partitions.map(({ number, offset, length, type, uuid, name }) => ({
+    NR: `${number}`,
+    START: `${offset / 512n}`,
+    SECTORS: `${length / 512n}`,
+    TYPE: type,
+    UUID: uuid,
+    NAME: name,
+  }));
+}
+
+/** Changes bytes of a file where they lie. */
+export async function change(
+  path: string,
+  offset: number,
+  length: number,
+  edit: (bytes: Uint8Array) => void,
+): Promise<void> {
+  const file = await open(path, 'r+');
+  const bytes = new Uint8Array(length);
+  await file.read(bytes, 0, length, offset);
+  edit(bytes);
+  await file.write(bytes, 0, length, offset);
+  await file.close();
+}
+
+type Values<L> = L extends { put(view: DataView, values: infer V, base?: number): void } ? V : never;
+
+/** Changes fields of one structure of a file. */
+export function patch<L extends Pick<Layout<never>, 'size'> & { put(view: DataView, values: Values<L>): void }>(
+  path: string,
+  offset: number,
+  structure: L,
+  values: Values<L>,
+): Promise<void> {
+  return change(path, offset, structure.size, (bytes) => structure.put(viewOf(bytes), values));
+}
+
+/** Makes the checksums of a GPT copy right again, so that only the changed field is wrong. */
+export async function seal(path: string, header: number, sectorSize = 512): Promise<void> {
+  let entries = { offset: 0, length: 0 };
+  await change(path, header, gptHeader.size, (bytes) => {
+    const raw = gptHeader.at(viewOf(bytes));
+    entries = {
+      offset: Number(raw.PartitionEntryLBA) * sectorSize,
+      length: raw.NumberOfPartitionEntries * raw.SizeOfPartitionEntry,
+    };
+  });
+  let checksum = 0;
+  // A length that is itself what is wrong has no checksum to make right.
+  if (entries.length <= mebibyte) {
+    await change(path, entries.offset, entries.length, (bytes) => {
+      checksum = crc32(bytes);
+    });
+  }
+  await change(path, header, gptHeader.size, (bytes) => {
+    const view = viewOf(bytes);
+    gptHeader.put(view, { PartitionEntryArrayCRC32: checksum, HeaderCRC32: 0 });
+    gptHeader.put(view, { HeaderCRC32: crc32(bytes) });
+  });
+}
