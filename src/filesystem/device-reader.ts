@@ -1,0 +1,54 @@
+import { max, min, roundDown, roundUp, toNumber } from '../binary/convert.js';
+import type { BlockDevice } from '../device/block-device.js';
+
+/** Bytes: at least the blocks of every device. */
+const chunkSize = 64n * 1024n;
+/** A probe looks at some places at either end, and at the first again and again. */
+const cachedChunks = 32;
+
+/**
+ * Reads small structures anywhere on a device: whole chunks, of which it keeps the last few, since many signatures share
+ * a chunk.
+ */
+export class DeviceReader {
+  readonly #chunks = new Map<bigint, Uint8Array>();
+
+  constructor(
+    private readonly device: BlockDevice,
+    private readonly signal?: AbortSignal | undefined,
+  ) {}
+
+  /**
+   * A copy of `length` bytes at `offset`, or undefined when they do not lie inside the device.
+   *
+   * @throws {DiskError} IO, CANCELLED
+   */
+  async bytes(offset: bigint, length: number): Promise<Uint8Array | undefined> {
+    const end = offset + BigInt(length);
+    if (offset < 0n || end > this.device.facts.size) return undefined;
+    const bytes = new Uint8Array(length);
+    for (let at = roundDown(offset, chunkSize); at < end; at += chunkSize) {
+      const chunk = await this.#chunk(at);
+      const from = max(at, offset);
+      const to = min(roundUp(at + 1n, chunkSize), end);
+      bytes.set(chunk.subarray(toNumber(from - at), toNumber(to - at)), toNumber(from - offset));
+    }
+    return bytes;
+  }
+
+  async #chunk(at: bigint): Promise<Uint8Array> {
+    const known = this.#chunks.get(at);
+    if (known !== undefined) {
+      // The oldest goes first, and this one is young again.
+      this.#chunks.delete(at);
+      this.#chunks.set(at, known);
+      return known;
+    }
+    const chunk = new Uint8Array(toNumber(min(chunkSize, this.device.facts.size - at)));
+    await this.device.read(chunk, at, { signal: this.signal });
+    const [oldest] = this.#chunks.keys();
+    if (this.#chunks.size >= cachedChunks && oldest !== undefined) this.#chunks.delete(oldest);
+    this.#chunks.set(at, chunk);
+    return chunk;
+  }
+}
