@@ -1,0 +1,68 @@
+import type { BlockDevice } from '../device/block-device.js';
+import { hasCode } from '../error/disk-error.js';
+import { openExt } from '../filesystem/ext/ext.js';
+import type { Filesystem } from '../filesystem/filesystem.js';
+import { type Match, probe } from '../filesystem/probe.js';
+import type { Usage as FormatUsage } from '../filesystem/signature/signature.js';
+import { openSwap, type Swap } from '../filesystem/swap/swap.js';
+
+/** What a part of a disk holds. Types are spelled as blkid does. */
+export type Content =
+  | { readonly kind: 'filesystem'; readonly filesystem: Filesystem }
+  | { readonly kind: 'swap'; readonly swap: Swap }
+  /** Known by name, and not taken apart. */
+  | {
+      readonly kind: 'recognised';
+      readonly type: string;
+      readonly label: string;
+      readonly uuid: string;
+      readonly usage: FormatUsage;
+    }
+  /** Something that disktool reads, whose first structure makes no sense. */
+  | { readonly kind: 'damaged'; readonly type: string; readonly reason: string }
+  | { readonly kind: 'ambiguous'; readonly types: readonly string[] }
+  /** The partition that the logical ones lie in. */
+  | { readonly kind: 'extended' }
+  | { readonly kind: 'unknown' };
+
+/**
+ * Tells what a volume holds, and opens it where disktool reads its format.
+ *
+ * @throws {DiskError} IO, CANCELLED
+ */
+export async function identify(device: BlockDevice, signal: AbortSignal | undefined): Promise<Content> {
+  const found = await probe(device, { signal });
+  switch (found.kind) {
+    case 'none':
+      return { kind: 'unknown' };
+    case 'ambiguous':
+      return { kind: 'ambiguous', types: found.matches.map(({ type }) => type) };
+    case 'one':
+      return open(device, found.match, signal);
+  }
+}
+
+async function open(device: BlockDevice, match: Match, signal: AbortSignal | undefined): Promise<Content> {
+  const { type, label, uuid, usage } = match;
+  try {
+    if (type === 'ext') return { kind: 'filesystem', filesystem: await openExt(device) };
+    if (type === 'swap' || type === 'swsuspend') return { kind: 'swap', swap: await openSwap(device, { signal }) };
+  } catch (error) {
+    if (hasCode(error, 'CORRUPT')) return { kind: 'damaged', type, reason: error.message };
+    if (!hasCode(error, 'UNSUPPORTED')) throw error;
+  }
+  return { kind: 'recognised', type, label, uuid, usage };
+}
+
+/** Why a volume's content cannot be what it says, by its size; both in bytes. */
+export function sizeProblem(content: Content, size: bigint): string | undefined {
+  const own =
+    content.kind === 'filesystem'
+      ? content.filesystem.size
+      : content.kind === 'swap' && content.swap.state.kind === 'clean'
+        ? content.swap.size
+        : 0n;
+  return own > size
+    ? `what it holds says that it has ${own} bytes, and there are only ${size}: the image may be cut short`
+    : undefined;
+}

@@ -1,0 +1,110 @@
+import { max, min } from '../binary/convert.js';
+import { RangeSet } from '../binary/range-set.js';
+import type { BlockDevice } from '../device/block-device.js';
+import { Slice } from '../device/layer/slice.js';
+import { probe } from '../filesystem/probe.js';
+import { type Partition, type PartitionTable, readPartitionTable } from '../volume/partition-table.js';
+import { type Content, identify, sizeProblem } from './content.js';
+import { diskName, partitionName } from './device-name.js';
+
+export type { Content } from './content.js';
+
+/** A disk as its guest sees it. Nothing of it needs closing but the disk, which is the caller's. */
+export interface Guest {
+  readonly disk: BlockDevice;
+  readonly table: PartitionTable;
+  /** In the order of the table; the disk itself when it is not partitioned. */
+  readonly volumes: readonly Volume[];
+  readonly warnings: readonly string[];
+  /** Set when the guest sleeps, with the reason: then no filesystem of the disk is clean, whatever it says. */
+  readonly hibernated?: string | undefined;
+}
+
+/** A part of the disk that may hold a filesystem. */
+export interface Volume {
+  /** `/dev/sda1`; `/dev/sda` when the disk is not partitioned. */
+  readonly name: string;
+  readonly device: BlockDevice;
+  /** Bytes from the start of the disk. */
+  readonly offset: bigint;
+  readonly partition?: Partition | undefined;
+  readonly content: Content;
+  /** Why nothing of it may be changed in place, whatever it holds. */
+  readonly problem?: string | undefined;
+}
+
+/**
+ * Finds what is on a disk: its partitions, and what each of them holds. Reads metadata alone, and changes nothing.
+ *
+ * @throws {DiskError} CORRUPT when there is a partition table that cannot be used; IO, CANCELLED. What is wrong with one
+ *   volume is that volume's content or problem, and stops nothing
+ */
+export async function openGuest(
+  disk: BlockDevice,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<Guest> {
+  const table = await readPartitionTable(disk);
+  const claim = table.partitions.length === 0 ? undefined : await otherClaim(disk, table, signal);
+  const volumes: Volume[] = [];
+  if (table.partitions.length === 0) {
+    volumes.push(await openVolume({ name: diskName, device: disk, offset: 0n }, signal));
+  }
+  for (const partition of table.partitions) {
+    const offset = min(partition.offset, disk.facts.size);
+    const device = new Slice(disk, offset, max(0n, min(partition.length, disk.facts.size - offset)));
+    const volume = { name: partitionName(partition.number), device, offset, partition };
+    volumes.push(await openVolume({ ...volume, problem: problemOf(partition, disk) ?? claim }, signal));
+  }
+  return {
+    disk,
+    table,
+    volumes,
+    warnings: [...table.warnings, ...(claim === undefined ? [] : [`${disk.name}: ${claim}`])],
+    hibernated: hibernationOf(volumes),
+  };
+}
+
+async function openVolume(volume: Omit<Volume, 'content'>, signal: AbortSignal | undefined): Promise<Volume> {
+  if (volume.partition?.role === 'extended') return { ...volume, content: { kind: 'extended' } };
+  const content = await identify(volume.device, signal);
+  return { ...volume, content, problem: volume.problem ?? sizeProblem(content, volume.device.facts.size) };
+}
+
+function problemOf({ problem, offset, length }: Partition, disk: BlockDevice): string | undefined {
+  switch (problem) {
+    case undefined:
+      return undefined;
+    case 'overlaps':
+      return 'it overlaps another partition: which of them its bytes belong to is unknown';
+    case 'past-end':
+      return `it ends at byte ${offset + length} of a disk of ${disk.facts.size} bytes: the image may be cut short`;
+  }
+}
+
+/** Formats that are meant to share a disk with a partition table. */
+const hybrids = new Set(['iso9660', 'udf', 'hfs', 'hfsplus']);
+
+/**
+ * Why the partitions may not be what they seem: the disk as a whole is a member of something, or it carries a filesystem
+ * beside its table, and one of the two is a relic.
+ */
+async function otherClaim(
+  disk: BlockDevice,
+  table: PartitionTable,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const found = await probe(disk, { signal, covered: RangeSet.of(table.partitions) });
+  const matches = found.kind === 'none' ? [] : found.kind === 'one' ? [found.match] : found.matches;
+  const types = matches.filter(({ type }) => !hybrids.has(type)).map(({ type }) => type);
+  if (types.length === 0) return undefined;
+  return `the disk has a partition table and a signature of ${types.join(' and ')}: one of them may be a relic (wipefs shows both)`;
+}
+
+function hibernationOf(volumes: readonly Volume[]): string | undefined {
+  for (const { name, content } of volumes) {
+    if (content.kind === 'swap' && content.swap.state.kind === 'hibernated') {
+      return `${name}: ${content.swap.state.reason}`;
+    }
+  }
+  return undefined;
+}
