@@ -9,6 +9,8 @@ import { requireProgram, runProgram } from './process.js';
 const FITHAW = 0xc0045878;
 const MCL_CURRENT = 1;
 const MCL_FUTURE = 2;
+/** Pages are locked once they are used: all of Node at once would be 190 MB. */
+const MCL_ONFAULT = 4;
 
 /** What fsfreeze prints in the C locale, and the error that it means. */
 const errors: Readonly<Record<string, string>> = {
@@ -95,7 +97,7 @@ export function rehearseThaw(): void {
 
 /** Keeps this process from ever waiting for its own memory. Returns false where it may not. */
 export function lockMemory(): boolean {
-  return tryCall('mlockall', MCL_CURRENT | MCL_FUTURE) === 0;
+  return tryCall('mlockall', MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) === 0;
 }
 
 /** Before the process ends: V8 gives back reserved memory on its way out, and dies where that is locked. */
