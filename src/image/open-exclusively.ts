@@ -1,5 +1,6 @@
 import { hasCode } from '../error/disk-error.js';
 import { findBlockUsers } from '../host/block-claim.js';
+import { hostFilesystem } from '../host/filesystem-type.js';
 import { findOpeners, findWriters } from '../host/lease.js';
 import { closeFile, reopen } from '../host/open-file.js';
 import { judgeOpeners, type Opening, refuse, takeLocks } from './exclusion.js';
@@ -10,12 +11,13 @@ const noLeases = { found: 'unchecked', errno: 'EINVAL' } as const;
 /**
  * Opens a regular file as the only one who writes to it or, for writing, as the only one at all.
  *
- * @param place a descriptor that stands for the file
+ * @param place a descriptor that stands for the file; it is closed here in any case: before Linux 5.3 any descriptor
+ * counts against a lease
  * @returns a descriptor that holds the locks
  */
 export async function openRegularFile(opening: Opening, place: number): Promise<number> {
   const { name, access } = opening;
-  const reading = await reopen(place, 'read', name);
+  const reading = await reopen(place, 'read', name).finally(() => closeFile(place));
   // Only a descriptor that does not write itself can tell writers from readers.
   const writers = await closingOnFailure(reading, async () => {
     const found = findWriters(reading, name);
@@ -27,6 +29,7 @@ export async function openRegularFile(opening: Opening, place: number): Promise<
     return found;
   });
   if (access === 'read') return reading;
+  warnOfCopyUp(opening, reading);
   const writing = await reopen(reading, 'write', name).finally(() => closeFile(reading));
   return await closingOnFailure(writing, async () => {
     await takeLocks(opening, writing);
@@ -35,18 +38,33 @@ export async function openRegularFile(opening: Opening, place: number): Promise<
   });
 }
 
+/** An overlay copies a file of a lower layer as soon as it is opened for writing, and nothing tells which those are. */
+function warnOfCopyUp({ name, options }: Opening, fd: number): void {
+  if (hostFilesystem(fd).type !== 'overlay') return;
+  options.onWarning?.(
+    `${name}: lies on an overlay filesystem: if it still belongs to a lower layer, all of it is copied to the upper one`,
+  );
+}
+
 /**
  * Opens a block device: for writing as the only one who claims it, so neither mounted nor part of another device, in any
  * mount namespace; for reading, when nobody who could write to it claims it.
+ *
+ * @param place a descriptor that stands for the device; it is closed here in any case
+ * @returns a descriptor that holds the locks
  */
 export async function openBlockDevice(opening: Opening, place: number): Promise<number> {
-  const fd = await claim(opening, place);
-  return await closingOnFailure(fd, async () => {
-    if (opening.access === 'read') await refuseWritableClaim(opening, place, fd);
-    await takeLocks(opening, fd);
-    await judgeOpeners(opening, fd, noLeases);
-    return fd;
-  });
+  try {
+    const fd = await claim(opening, place);
+    return await closingOnFailure(fd, async () => {
+      if (opening.access === 'read') await refuseWritableClaim(opening, place, fd);
+      await takeLocks(opening, fd);
+      await judgeOpeners(opening, fd, noLeases);
+      return fd;
+    });
+  } finally {
+    await closeFile(place);
+  }
 }
 
 async function claim(opening: Opening, place: number): Promise<number> {

@@ -47,15 +47,15 @@ export async function openImage(path: string, options: OpenOptions): Promise<Blo
 async function openRaw(path: string, { access, signal, ...options }: OpenOptions): Promise<BlockDevice> {
   if (signal?.aborted) throw DiskError.cancelled(signal);
   const { fd: place, stats } = await findFile(path);
-  try {
-    refuseKind(path, stats);
-    const opening: Opening = { name: path, access, file: identify(stats), options };
-    return stats.isBlockDevice()
-      ? await blockDevice(await openBlockDevice({ ...opening, rdev: stats.rdev }, place), opening)
-      : await fileDevice(await openRegularFile(opening, place), opening);
-  } finally {
+  const refusal = refuseKind(path, stats);
+  if (refusal !== undefined) {
     await closeFile(place);
+    throw refusal;
   }
+  const opening: Opening = { name: path, access, file: identify(stats), options };
+  return stats.isBlockDevice()
+    ? await blockDevice(await openBlockDevice({ ...opening, rdev: stats.rdev }, place), opening)
+    : await fileDevice(await openRegularFile(opening, place), opening);
 }
 
 async function fileDevice(fd: number, { name, access }: Opening): Promise<BlockDevice> {
@@ -98,8 +98,8 @@ function refuseUri(path: string): void {
   });
 }
 
-function refuseKind(path: string, stats: BigIntStats): void {
-  if (stats.isFile() || stats.isBlockDevice()) return;
+function refuseKind(path: string, stats: BigIntStats): DiskError | undefined {
+  if (stats.isFile() || stats.isBlockDevice()) return undefined;
   const kind = stats.isDirectory()
     ? 'folder'
     : stats.isFIFO()
@@ -107,7 +107,7 @@ function refuseKind(path: string, stats: BigIntStats): void {
       : stats.isSocket()
         ? 'socket'
         : 'character device';
-  throw new DiskError('USAGE', `${path}: is a ${kind}, not a disk image or block device`, { device: path });
+  return new DiskError('USAGE', `${path}: is a ${kind}, not a disk image or block device`, { device: path });
 }
 
 function foreign(path: string, format: string): DiskError {

@@ -3,10 +3,10 @@ import { chmod, readlink, symlink, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { openImage } from '../../src/image/open-image.js';
+import { hold } from '../support/hold.js';
 import { needs } from '../support/needs.js';
 import { attempt, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { hold } from './holding.js';
 
 const size = 4 << 20;
 const withQemu = needs({ programs: ['qemu-io', 'qemu-img', 'qemu-nbd'] });
@@ -352,4 +352,25 @@ test('closes everything when it is refused or cancelled', async () => {
   });
   await expect(openImage('/dev/null', { access: 'read' })).rejects.toMatchObject({ code: 'USAGE' });
   expect(readdirSync('/proc/self/fd').length).toBe(before);
+});
+
+needs({ programs: ['mount'], root: true })('warns before an overlay copies the whole image up', async () => {
+  const folder = await temporaryFolder();
+  const lower = join(folder, 'lower');
+  const merged = join(folder, 'merged');
+  await run('mkdir', [lower, merged, join(folder, 'upper'), join(folder, 'work')]);
+  await writeFile(join(lower, 'a.img'), new Uint8Array(4096));
+  const options = `lowerdir=${lower},upperdir=${folder}/upper,workdir=${folder}/work`;
+  await run('mount', ['-t', 'overlay', '-o', options, 'overlay', merged]);
+  try {
+    const path = join(merged, 'a.img');
+    expect(await openAndClose(path, { access: 'read' })).toEqual([]);
+    expect(existsSync(join(folder, 'upper', 'a.img'))).toBe(false);
+    expect(await openAndClose(path, { access: 'write' })).toEqual([
+      `${path}: lies on an overlay filesystem: if it still belongs to a lower layer, all of it is copied to the upper one`,
+    ]);
+    expect(existsSync(join(folder, 'upper', 'a.img'))).toBe(true);
+  } finally {
+    await run('umount', [merged]);
+  }
 });
