@@ -1,0 +1,77 @@
+/**
+ * Memory for payloads, used again and again: fresh memory costs a page fault for each 4 KiB. Small pieces are cut one
+ * after the other from slabs, so that replies made in a row lie in a row, and leave in one write.
+ */
+
+/** Bytes. */
+const slabSize = 1 << 20;
+const largestSmall = 64 << 10;
+/** Bytes of large buffers kept for later. */
+const keptLimit = 16 << 20;
+/** Room beside a power of two for the headers of a reply. */
+const headerRoom = 64;
+
+/** A piece of memory: given back once, and not touched after that. */
+export interface Lease {
+  readonly bytes: Buffer;
+  release(): void;
+}
+
+class Slab {
+  readonly memory = Buffer.allocUnsafeSlow(slabSize);
+  used = 0;
+  leased = 0;
+}
+
+export class BufferPool {
+  #slab = new Slab();
+  readonly #idle: Slab[] = [];
+  readonly #large = new Map<number, Buffer[]>();
+  #kept = 0;
+
+  take(size: number): Lease {
+    return size <= largestSmall ? this.#takeSmall(size) : this.#takeLarge(size);
+  }
+
+  #takeSmall(size: number): Lease {
+    if (this.#slab.used + size > slabSize) {
+      this.#slab = this.#idle.pop() ?? new Slab();
+    }
+    const slab = this.#slab;
+    const start = slab.used;
+    slab.used += size;
+    slab.leased++;
+    return {
+      bytes: slab.memory.subarray(start, start + size),
+      release: () => {
+        if (--slab.leased > 0) return;
+        slab.used = 0;
+        if (slab !== this.#slab && this.#idle.length < 4) this.#idle.push(slab);
+      },
+    };
+  }
+
+  #takeLarge(size: number): Lease {
+    const room = 2 ** Math.ceil(Math.log2(size - headerRoom)) + headerRoom;
+    const memory = this.#large.get(room)?.pop();
+    if (memory !== undefined) this.#kept -= room;
+    const whole = memory ?? Buffer.allocUnsafeSlow(room);
+    return {
+      bytes: whole.subarray(0, size),
+      release: () => {
+        if (this.#kept + room > keptLimit) return;
+        this.#kept += room;
+        const same = this.#large.get(room);
+        if (same === undefined) this.#large.set(room, [whole]);
+        else same.push(whole);
+      },
+    };
+  }
+}
+
+/** The two as one piece of memory when the second begins where the first ends. */
+export function joined(a: Buffer, b: Buffer): Buffer | undefined {
+  return a.buffer === b.buffer && a.byteOffset + a.length === b.byteOffset
+    ? Buffer.from(a.buffer, a.byteOffset, a.length + b.length)
+    : undefined;
+}

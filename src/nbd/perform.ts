@@ -1,0 +1,192 @@
+import { min } from '../binary/convert.js';
+import { viewOf } from '../binary/layout.js';
+import type { BlockDevice } from '../device/block-device.js';
+import type { Extent } from '../device/extent.js';
+import { DiskError } from '../error/disk-error.js';
+import type { BufferPool, Lease } from './buffer-pool.js';
+import { maximumPayload } from './export.js';
+import { allocationContextId } from './handshake.js';
+import { command, commandFlags, type ErrorName, errorValue, length32, statusPayload } from './on-wire.js';
+import type { Replies } from './replies.js';
+import type { Request } from './request.js';
+
+/** Bytes: a shorter read costs less than the question where its holes are. */
+const holeSearch = 32 << 10;
+/** Bytes: a shorter hole is sent as zeros. */
+const smallestHole = 4096n;
+/** Descriptors of one block status reply. */
+export const mostDescriptors = 16 << 10;
+/** Bytes: what a client may have cached by one request, and the pieces that it is read in. */
+const cacheLimit = BigInt(maximumPayload);
+const cachePiece = 256 << 10;
+
+/** Carries out requests that have been judged, on a device, and encodes their replies. */
+export class Performer {
+  constructor(
+    private readonly device: BlockDevice,
+    private readonly replies: Replies,
+    private readonly pool: BufferPool,
+  ) {}
+
+  /**
+   * Resolves with the reply; a device that fails makes that an error reply.
+   *
+   * @param payload left alone until the promise settles
+   */
+  perform(request: Request, payload: Uint8Array): Promise<Lease> {
+    const { type, length } = request;
+    if (type === command.READ && length > 0n) return this.#read(request);
+    return this.#carryOut(request, payload).then(
+      (reply) => reply ?? this.replies.done(request),
+      (error: unknown) => this.#failed(request, error),
+    );
+  }
+
+  /** Undefined: done, with nothing to tell. */
+  async #carryOut(request: Request, payload: Uint8Array): Promise<Lease | undefined> {
+    const { type, flags, offset, length } = request;
+    const fua = commandFlags.has(flags, 'FUA');
+    switch (type) {
+      case command.WRITE:
+        await this.device.write(payload, offset, { fua });
+        return undefined;
+      case command.WRITE_ZEROES: {
+        const mayTrim = !commandFlags.has(flags, 'NO_HOLE');
+        await this.device.zero(offset, length, { fua, mayTrim, fast: commandFlags.has(flags, 'FAST_ZERO') });
+        return undefined;
+      }
+      case command.TRIM:
+        await this.#trim(offset, length, fua);
+        return undefined;
+      case command.FLUSH:
+        await this.device.flush();
+        return undefined;
+      case command.CACHE:
+        await this.#cache(offset, length);
+        return undefined;
+      case command.BLOCK_STATUS:
+        return this.#status(request, payload);
+      default:
+        return undefined;
+    }
+  }
+
+  #read(request: Request): Promise<Lease> {
+    const length = Number(request.length);
+    const { replies } = this;
+    if (length >= holeSearch && this.device.facts.extents && replies.style !== 'simple') {
+      if (!commandFlags.has(request.flags, 'DF')) return this.#readAround(request);
+    }
+    const lease = this.pool.take(replies.dataRoom + length);
+    return this.device.read(lease.bytes.subarray(replies.dataRoom), request.offset).then(
+      () => {
+        replies.data(request, lease);
+        return lease;
+      },
+      (error: unknown) => {
+        lease.release();
+        return this.#failed(request, error);
+      },
+    );
+  }
+
+  /** Reads what is data, and tells where the holes are. */
+  async #readAround(request: Request): Promise<Lease> {
+    let lease: Lease | undefined;
+    try {
+      const extents = await this.#dataAndHoles(request.offset, request.length);
+      const reply = this.replies.pieces(request, extents);
+      lease = reply.lease;
+      for (const { target, offset } of reply.parts) await this.device.read(target, offset);
+      return lease;
+    } catch (error) {
+      lease?.release();
+      return this.#failed(request, error);
+    }
+  }
+
+  async #dataAndHoles(offset: bigint, length: bigint): Promise<Extent[]> {
+    const found: Extent[] = [];
+    for await (const extent of this.device.extents(offset, length)) {
+      const zero = extent.zero && extent.length >= smallestHole;
+      const before = found.at(-1);
+      if (before !== undefined && before.zero === zero) {
+        found[found.length - 1] = { ...before, length: before.length + extent.length };
+      } else found.push({ ...extent, zero });
+    }
+    return found;
+  }
+
+  /** A hint: where the host cannot, nothing is trimmed, and that is well. */
+  async #trim(offset: bigint, length: bigint, fua: boolean): Promise<void> {
+    try {
+      await this.device.trim(offset, length, { fua });
+    } catch (error) {
+      if (!(error instanceof DiskError && error.code === 'UNSUPPORTED')) throw error;
+      if (fua) await this.device.flush();
+    }
+  }
+
+  async #cache(offset: bigint, length: bigint): Promise<void> {
+    const end = offset + min(length, cacheLimit);
+    const lease = this.pool.take(cachePiece);
+    try {
+      for (let at = offset; at < end; at += BigInt(cachePiece)) {
+        await this.device.read(lease.bytes.subarray(0, Number(min(BigInt(cachePiece), end - at))), at);
+      }
+    } finally {
+      lease.release();
+    }
+  }
+
+  async #status(request: Request, payload: Uint8Array): Promise<Lease> {
+    const { offset, flags } = request;
+    let { length } = request;
+    if (commandFlags.has(flags, 'PAYLOAD_LEN')) {
+      const view = viewOf(payload);
+      length = statusPayload.at(view).length;
+      const id = length32.at(view, statusPayload.size).length;
+      if (id !== allocationContextId || length === 0n || offset + length > this.device.facts.size) {
+        throw new DiskError('USAGE', 'block status of an unknown metadata context or range', { errno: 'EINVAL' });
+      }
+    }
+    const most = commandFlags.has(flags, 'REQ_ONE') ? 1 : mostDescriptors;
+    const extents: Extent[] = [];
+    for await (const extent of this.device.extents(offset, length)) {
+      extents.push(extent);
+      if (extents.length === most) break;
+    }
+    return this.replies.status(request, extents);
+  }
+
+  #failed(request: Request, error: unknown): Lease {
+    const name = errorNameOf(error, request);
+    // The message of the error itself names files of the host.
+    return this.replies.error(request, name, `the device failed: ${name}`);
+  }
+}
+
+const aliases: Readonly<Record<string, ErrorName>> = {
+  EACCES: 'EPERM',
+  EROFS: 'EPERM',
+  EDQUOT: 'ENOSPC',
+  EFBIG: 'ENOSPC',
+};
+
+function isErrorName(name: string): name is ErrorName {
+  return Object.hasOwn(errorValue, name);
+}
+
+/** The protocol's word for a failure of the device. */
+export function errorNameOf(error: unknown, { type, flags }: Pick<Request, 'type' | 'flags'>): ErrorName {
+  if (!(error instanceof DiskError)) return 'EIO';
+  if (error.code === 'READ_ONLY') return 'EPERM';
+  if (error.code === 'UNSUPPORTED') {
+    // ENOTSUP is kept for a fast zero that would not be fast.
+    return type === command.WRITE_ZEROES && commandFlags.has(flags, 'FAST_ZERO') ? 'ENOTSUP' : 'EINVAL';
+  }
+  const { errno } = error;
+  if (errno === undefined) return 'EIO';
+  const name = aliases[errno] ?? errno;
+  return isErrorName(name) && name !== 'EOVERFLOW' && name !== 'ENOTSUP' ? name : 'EIO';
+}

@@ -1,0 +1,143 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { DiskError } from '../error/disk-error.js';
+import { errnoOf, wrapSystemError } from '../host/errno.js';
+import { BufferPool } from './buffer-pool.js';
+import { Connection } from './connection.js';
+import type { Export } from './export.js';
+import { clearStaleSocket } from './unix-socket.js';
+import { type Address, exportUri } from './uri.js';
+
+export interface ServerOptions {
+  /** Milliseconds for a client to come to the transmission phase. */
+  readonly handshakeTimeout?: number | undefined;
+  /** Milliseconds that a client has to take its last replies when the server closes. */
+  readonly grace?: number | undefined;
+  /** Connections at once; more are closed as they come. */
+  readonly maximumConnections?: number | undefined;
+}
+
+const defaults = { handshakeTimeout: 60_000, grace: 3000, maximumConnections: 1024 };
+
+/** A name for this machine itself, over IPv4 and IPv6. */
+export const loopback = 'localhost';
+
+/** An NBD server that listens. The exports' devices stay their owner's. */
+export class NbdServer {
+  #closing: Promise<void> | undefined;
+
+  private constructor(
+    readonly address: Address,
+    private readonly exports: readonly Export[],
+    private readonly servers: readonly Server[],
+    private readonly connections: ReadonlySet<Connection>,
+    private readonly grace: number,
+  ) {}
+
+  /**
+   * Listens on an address. A unix socket is for its owner alone (mode 0600).
+   *
+   * @throws {DiskError} BUSY when the address is taken; USAGE when it cannot be listened on
+   */
+  static async listen(exports: readonly Export[], address: Address, options: ServerOptions = {}): Promise<NbdServer> {
+    const { handshakeTimeout, grace, maximumConnections } = { ...defaults, ...defined(options) };
+    const servers: Server[] = [];
+    const connections = new Set<Connection>();
+    const pool = new BufferPool();
+    const accept = (socket: Socket) => {
+      socket.setNoDelay(true);
+      const connection = new Connection(socket, exports, pool, { handshake: handshakeTimeout });
+      connections.add(connection);
+      void connection.closed.then(() => connections.delete(connection));
+    };
+    const open = (at: { path: string } | { host: string; port: number }) => {
+      // A client that has said all still wants its replies.
+      const server = createServer({ allowHalfOpen: true }, accept);
+      server.maxConnections = maximumConnections;
+      servers.push(server);
+      return listening(server, at);
+    };
+    try {
+      if ('socketPath' in address) {
+        await clearStaleSocket(address.socketPath);
+        await open({ path: address.socketPath });
+        return new NbdServer(address, exports, servers, connections, grace);
+      }
+      const { host } = address;
+      const port = await open({ host: host === loopback ? '127.0.0.1' : host, port: address.port });
+      if (host === loopback) {
+        const sixth = await open({ host: '::1', port }).catch((error: unknown) => error);
+        // A machine without IPv6, or a port that was free only on IPv4, when any port would do.
+        if (sixth instanceof DiskError && !hasNoSuchAddress(sixth) && address.port !== 0) throw sixth;
+      }
+      return new NbdServer({ host, port }, exports, servers, connections, grace);
+    } catch (error) {
+      await Promise.all(servers.map(closed));
+      throw error;
+    }
+  }
+
+  /** The URI of the default export. */
+  get uri(): string {
+    return exportUri(this.address, this.exports[0]?.name ?? '');
+  }
+
+  /** Accepts nobody any more, answers what has been received, and hangs up. Does not flush the devices. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const stopped = this.servers.map(closed);
+    await Promise.all([...this.connections].map((connection) => connection.finish(this.grace)));
+    await Promise.all(stopped);
+  }
+}
+
+function defined(options: ServerOptions): Partial<typeof defaults> {
+  const { handshakeTimeout, grace, maximumConnections } = options;
+  return {
+    ...(handshakeTimeout === undefined ? {} : { handshakeTimeout }),
+    ...(grace === undefined ? {} : { grace }),
+    ...(maximumConnections === undefined ? {} : { maximumConnections }),
+  };
+}
+
+function hasNoSuchAddress(error: DiskError): boolean {
+  return error.errno === 'EADDRNOTAVAIL' || error.errno === 'EAFNOSUPPORT';
+}
+
+/** Resolves with the port, or 0 for a unix socket. */
+function listening(server: Server, at: { path: string } | { host: string; port: number }): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => reject(listenError(at, error)));
+    server.once('listening', () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address !== null ? address.port : 0);
+    });
+    // The path is bound before listen returns, with the mode that the mask leaves: never open to others for a moment.
+    const mask = 'path' in at ? process.umask(0o177) : undefined;
+    try {
+      server.listen(at);
+    } finally {
+      if (mask !== undefined) process.umask(mask);
+    }
+  });
+}
+
+function listenError(at: { path: string } | { host: string; port: number }, error: unknown): unknown {
+  const where = 'path' in at ? at.path : `${at.host} port ${at.port}`;
+  const errno = errnoOf(error);
+  if (errno === 'EADDRINUSE') {
+    return new DiskError('BUSY', `${where}: somebody is listening there: choose another with --port or --socket`, {
+      errno,
+      cause: error,
+    });
+  }
+  return wrapSystemError(`listen on ${where}`, error);
+}
+
+function closed(server: Server): Promise<void> {
+  // The callback's error says only that the server never listened.
+  return new Promise((resolve) => server.close(() => resolve()));
+}
