@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import ts from 'typescript';
 import { expect, test } from 'vitest';
+import { RangeSet } from '../../src/binary/range-set.js';
 import { FileDevice } from '../../src/device/file-device.js';
 import { HostBlockDevice } from '../../src/device/host-block-device.js';
+import { HolesLayer } from '../../src/device/layer/holes.js';
 import { Slice } from '../../src/device/layer/slice.js';
 import { memoryDevice } from '../../src/device/memory-device.js';
 import { needs } from '../support/needs.js';
 import { run } from '../support/run.js';
-import { describeBlockDevice } from './block-device.js';
+import { describeBlockDevice, describeReadOnlyDevice } from './block-device.js';
 
 const openFd = promisify(openPath);
 
@@ -100,6 +102,24 @@ describeBlockDevice({
   it: needs({ programs: ['losetup'], root: true }),
 });
 
+describeReadOnlyDevice({
+  name: 'HolesLayer',
+  open: async () => {
+    const below = memoryDevice(100_000n);
+    const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => (i < 60_000 ? 1 + (i % 255) : 0));
+    await below.write(bytes.subarray(0, 60_000), 0n);
+    const holes = RangeSet.of([
+      { offset: 0n, length: 7n },
+      { offset: 4096n, length: 4096n },
+      { offset: 30_001n, length: 1n },
+      { offset: 50_000n, length: 20_000n },
+      { offset: 99_999n, length: 1n },
+    ]);
+    for (const { offset, length } of holes) bytes.fill(0, Number(offset), Number(offset + length));
+    return { device: new HolesLayer(below, holes), bytes };
+  },
+});
+
 test('every device in src has a run of this suite', async () => {
   const root = new URL('../../src/', import.meta.url).pathname;
   const files = (await readdir(root, { recursive: true })).filter((path) => path.endsWith('.ts'));
@@ -123,7 +143,7 @@ test('every device in src has a run of this suite', async () => {
   );
   const texts = await Promise.all(suites.map((path) => readFile(new URL(`../${path}`, import.meta.url), 'utf8')));
   const runs = texts.flatMap((text) =>
-    [...text.matchAll(/describeBlockDevice\(\{\s*name: '([^']*)'/g)].map(([, n]) => n),
+    [...text.matchAll(/describe(?:Block|ReadOnly)Device\(\{\s*name: '([^']*)'/g)].map(([, n]) => n),
   );
   const untested = [...devices.keys()].filter(isDevice).filter((name) => !runs.some((run) => run?.startsWith(name)));
   expect([...devices.keys()].filter(isDevice)).toContain('Slice');

@@ -287,3 +287,70 @@ export function describeBlockDevice({ name, open, sizes = awkwardSizes, room = 1
     }, 60_000);
   });
 }
+
+export interface ReadOnlySubject {
+  name: string;
+  /** A device that shows `bytes`. The suite closes it. */
+  open(): Promise<{ device: BlockDevice; bytes: Uint8Array }>;
+}
+
+/** What every BlockDevice promises that only ever reads. */
+export function describeReadOnlyDevice({ name, open }: ReadOnlySubject): void {
+  describe(`${name} as a read-only BlockDevice`, () => {
+    test('reads its bytes wherever it is asked, and refuses what passes an end', async () => {
+      const { device, bytes } = await open();
+      await using _ = device;
+      const size = bytes.length;
+      expect(device.facts.size).toBe(BigInt(size));
+      await fc.assert(
+        fc.asyncProperty(fc.nat(size), fc.nat(size), async (one, other) => {
+          const [start, end] = [Math.min(one, other), Math.max(one, other)];
+          const found = await read(device, BigInt(start), end - start);
+          expect(Buffer.compare(found, bytes.subarray(start, end))).toBe(0);
+        }),
+        { numRuns: 100 },
+      );
+      for (const offset of [-1n, BigInt(size), BigInt(size) + 1n]) {
+        await expect(device.read(new Uint8Array(1), offset)).rejects.toMatchObject({ code: 'USAGE' });
+      }
+    });
+
+    test('refuses every change', async () => {
+      const { device } = await open();
+      await using _ = device;
+      expect(device.facts.writable).toBe(false);
+      for (const change of [device.write(new Uint8Array(1), 0n), device.zero(0n, 1n), device.trim(0n, 1n)]) {
+        await expect(change).rejects.toMatchObject({ code: 'READ_ONLY' });
+      }
+    });
+
+    test('tiles any range with extents, and calls nothing zero that is not', async () => {
+      const { device, bytes } = await open();
+      await using _ = device;
+      await fc.assert(
+        fc.asyncProperty(fc.nat(bytes.length), fc.nat(bytes.length), async (one, other) => {
+          const [start, end] = [Math.min(one, other), Math.max(one, other)];
+          const extents = await tiles(device, BigInt(start), BigInt(end - start));
+          expectTiling(extents, BigInt(start), BigInt(end));
+          for (const { offset, length } of extents.filter(({ zero }) => zero)) {
+            const from = Number(offset);
+            expect(bytes.subarray(from, from + Number(length)).every((byte) => byte === 0)).toBe(true);
+          }
+        }),
+        { numRuns: 100 },
+      );
+    });
+
+    test('hands on no host file of the device below unless it is a slice, and closes once', async () => {
+      const { device } = await open();
+      if (device instanceof Layer) {
+        expect(device.facts.hostFile).toBeUndefined();
+        expect(device.peek(0n, 1)).toBeUndefined();
+      }
+      const closing = device.close();
+      expect(device.close()).toBe(closing);
+      await closing;
+      await expect(device.read(new Uint8Array(1), 0n)).rejects.toMatchObject({ code: 'IO', errno: 'EBADF' });
+    });
+  });
+}
