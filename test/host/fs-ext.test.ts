@@ -51,7 +51,9 @@ test('gives the same answers by fs-ext and by koffi', async () => {
   await handle.truncate(40 << 20);
   for (const at of [0, 3 << 20, (7 << 20) + 5, 39 << 20]) await handle.write(Buffer.alloc(5000, 1), 0, 5000, at);
   await handle.sync();
-  const [either, koffi] = await Promise.all([answers(path, '0'), answers(path, '1')]);
+  // One after the other: they lock the same file.
+  const either = await answers(path, '0');
+  const koffi = await answers(path, '1');
   expect(koffi.usesFsExt).toBe(false);
   expect(either.given).toEqual(koffi.given);
   expect(koffi.given.slice(0, 2)).toEqual(['0', '8192']);
