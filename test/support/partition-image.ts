@@ -7,7 +7,7 @@ import { type Layout, viewOf } from '../../src/binary/layout.js';
 import { FileDevice } from '../../src/device/file-device.js';
 import { gptHeader } from '../../src/volume/gpt/on-disk.js';
 import { type PartitionTable, readPartitionTable } from '../../src/volume/partition-table.js';
-import { run } from './run.js';
+import { attempt, run } from './run.js';
 import { temporaryFolder } from './temporary.js';
 
 const openFd = promisify(openPath);
@@ -18,7 +18,8 @@ export async function partitioned(script = '', size = 64 * mebibyte): Promise<st
   const path = join(await temporaryFolder(), 'a.img');
   await writeFile(path, '');
   await truncate(path, size);
-  if (script !== '') await run('sfdisk', ['--quiet', path], { stdin: 'pipe', input: script });
+  if (script !== '')
+    await run('sfdisk', ['--quiet', path], { stdin: 'pipe', input: script, env: { LC_ALL: 'C.UTF-8' } });
   return path;
 }
 
@@ -32,11 +33,13 @@ export async function readTable(path: string): Promise<PartitionTable> {
   return await readPartitionTable(device);
 }
 
-/** The same partitions as libblkid sees them, which follows the kernel; `partx` prints sectors of 512 bytes always. */
+/** The same partitions as libblkid sees them, which follows the kernel: none when it finds no table. `partx` prints sectors of 512 bytes always. */
 export async function partx(path: string, sectorSize = 512): Promise<Record<string, string>[]> {
   const columns = 'NR,START,SECTORS,TYPE,UUID,NAME';
-  const lines = await run('partx', ['-S', `${sectorSize}`, '-g', '-b', '-P', '-o', columns, path]);
-  return lines
+  const args = ['-S', `${sectorSize}`, '-g', '-b', '-P', '-o', columns, path];
+  const { status, stdout, stderr } = await attempt('partx', args);
+  if (status !== 0 && !stderr.includes('failed to read partition table')) throw new Error(stderr);
+  return stdout
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => Object.fromEntries([...line.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, value]) => [key, value])));
