@@ -25,7 +25,7 @@ export interface DeviceFacts {
   readonly blockSize: { readonly minimum: number; readonly preferred: number; readonly maximum: number };
   /**
    * Plain bytes of a host file from `offset` on: whoever moves many bytes may go straight to it. A layer never hands it
-   * on, or its work would be gone round; only a slice does, shifted.
+   * on, or its work would be gone round; only a slice does, shifted. Closing the device does not wait for who does so.
    */
   readonly hostFile?: { readonly fd: number; readonly offset: Bytes } | undefined;
 }
