@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished } from 'vitest';
 import { isFrozen, type Mountable, mountable, mounted, safetyNet, until } from '../support/mounted.js';
 import { needs } from '../support/needs.js';
-import { disktool, disktoolPath, run } from '../support/run.js';
+import { disktool, disktoolPath } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const it = needs({ programs: ['fsfreeze', 'mke2fs', 'mount'], root: true });

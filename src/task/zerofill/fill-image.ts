@@ -1,0 +1,113 @@
+import { min, roundDown, toNumber } from '../../binary/convert.js';
+import type { Range, RangeSet } from '../../binary/range-set.js';
+import { zeroRuns, zeros } from '../../binary/zeros.js';
+import type { BlockDevice } from '../../device/block-device.js';
+import { findFreeSpace, type LeftAlone, type VolumeFreeSpace } from '../../guest/free-space.js';
+import { openGuest } from '../../guest/guest.js';
+import { openImage } from '../../image/open-image.js';
+import type { TaskContext } from '../context.js';
+import { inParallel } from '../in-parallel.js';
+
+/** All numbers are bytes. */
+export interface FilledImage {
+  readonly kind: 'image';
+  readonly target: string;
+  readonly volumes: readonly FilledVolume[];
+  readonly free: bigint;
+  /** Free space that was overwritten with zeros; the rest was zeros before. */
+  readonly zeroed: bigint;
+}
+
+export interface FilledVolume {
+  readonly device: string;
+  readonly type: string;
+  readonly free: bigint;
+  readonly leftAlone?: LeftAlone | undefined;
+}
+
+const pieceSize = 1n << 20n;
+const depth = 4;
+
+/**
+ * Overwrites the free space of an image with zeros. What reads as zeros is not written, so that a sparse image stays as
+ * small as it is.
+ *
+ * @throws {DiskError} as openImage and openGuest; IO, CANCELLED
+ */
+export async function fillImage(
+  path: string,
+  { force }: { readonly force?: boolean | undefined },
+  context: TaskContext,
+): Promise<FilledImage> {
+  const { signal, onWarning } = context;
+  await using disk = await openImage(path, {
+    access: 'write',
+    ...(force === undefined ? {} : { force }),
+    ...(onWarning === undefined ? {} : { onWarning }),
+    signal,
+  });
+  const guest = await openGuest(disk, { signal });
+  for (const warning of guest.warnings) onWarning?.(warning);
+  const { volumes, free } = await findFreeSpace(guest, { signal });
+  const zeroed = await zeroFree(disk, free, context);
+  await disk.flush();
+  return { kind: 'image', target: path, volumes: volumes.map(describe), free: free.total, zeroed };
+}
+
+function describe({ volume, free, leftAlone }: VolumeFreeSpace): FilledVolume {
+  const { content } = volume;
+  const type =
+    content.kind === 'filesystem'
+      ? content.filesystem.type
+      : content.kind === 'recognised' || content.kind === 'damaged'
+        ? content.type
+        : content.kind;
+  return { device: volume.name, type, free: free.total, leftAlone };
+}
+
+/** @returns bytes that were written */
+async function zeroFree(disk: BlockDevice, free: RangeSet, context: TaskContext): Promise<bigint> {
+  const phase = `zeroing the free space of ${disk.name}`;
+  const block = disk.facts.blockSize.preferred;
+  const pieces = dataPieces(disk, free, context.signal);
+  let done = 0n;
+  let zeroed = 0n;
+  await inParallel(depth, context.signal, async (signal) => {
+    const buffer = Buffer.allocUnsafeSlow(toNumber(pieceSize));
+    for (let piece = await pieces.next(); piece.done !== true; piece = await pieces.next()) {
+      const { offset, length } = piece.value;
+      const bytes = buffer.subarray(0, toNumber(length));
+      await disk.read(bytes, offset, { signal });
+      const dirty: [start: number, end: number][] = [];
+      zeroRuns(bytes, block, (start, end, zero) => {
+        if (!zero) dirty.push([start, end]);
+      });
+      for (const [start, end] of dirty) {
+        await disk.write(zeros.subarray(0, end - start), offset + BigInt(start), { signal });
+        zeroed += BigInt(end - start);
+      }
+      done += length;
+      context.onProgress?.({ phase, done: min(done, free.total), total: free.total });
+    }
+  });
+  return zeroed;
+}
+
+/** What of the ranges is data, cut at multiples of the piece size. */
+async function* dataPieces(
+  disk: BlockDevice,
+  free: RangeSet,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Range, void, undefined> {
+  for (const { offset, length } of free) {
+    for await (const extent of disk.extents(offset, length, { signal })) {
+      if (extent.zero) continue;
+      const end = extent.offset + extent.length;
+      for (let at = extent.offset; at < end; ) {
+        const next = min(roundDown(at, pieceSize) + pieceSize, end);
+        yield { offset: at, length: next - at };
+        at = next;
+      }
+    }
+  }
+}
