@@ -1,11 +1,11 @@
-import { fchmodSync, fstatSync } from 'node:fs';
-import { min, toNumber } from '../../binary/convert.js';
+import { fstatSync } from 'node:fs';
+import { min } from '../../binary/convert.js';
 import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
-import { setTimes } from '../../host/times.js';
 import { openImage } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
+import { rememberAttributes } from '../remember-attributes.js';
 import { hostWarnings } from './host-warnings.js';
 import { type Plan, type PlanOptions, planSparsify } from './plan.js';
 import type { SparsifyReport } from './report.js';
@@ -113,20 +113,6 @@ function report(
 /** Bytes that the host has set aside for a file. */
 function allocated({ facts: { hostFile, extents } }: BlockDevice): bigint | undefined {
   return hostFile === undefined || !extents ? undefined : fstatSync(hostFile.fd, { bigint: true }).blocks * 512n;
-}
-
-/** Giving room back counts as writing, though not a byte in use has changed: the file's times and mode say so again. */
-function rememberAttributes({ name, facts: { hostFile, extents, writable } }: BlockDevice) {
-  if (hostFile === undefined || !extents || !writable) return undefined;
-  const { fd } = hostFile;
-  const before = fstatSync(fd, { bigint: true });
-  return {
-    restore() {
-      // A host may take set-user-ID off what an ordinary user writes to.
-      if (fstatSync(fd, { bigint: true }).mode !== before.mode) fchmodSync(fd, toNumber(before.mode & 0o7777n));
-      setTimes(fd, before, name);
-    },
-  };
 }
 
 function cannotPunch(image: string, cause: DiskError): DiskError {

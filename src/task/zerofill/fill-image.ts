@@ -7,6 +7,7 @@ import { openGuest } from '../../guest/guest.js';
 import { openImage } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
 import { inParallel } from '../in-parallel.js';
+import { rememberAttributes } from '../remember-attributes.js';
 
 /** All numbers are bytes. */
 export interface FilledImage {
@@ -49,8 +50,14 @@ export async function fillImage(
   const guest = await openGuest(disk, { signal });
   for (const warning of guest.warnings) onWarning?.(warning);
   const { volumes, free } = await findFreeSpace(guest, { signal });
-  const zeroed = await zeroFree(disk, free, context);
-  await disk.flush();
+  const attributes = rememberAttributes(disk);
+  let zeroed: bigint;
+  try {
+    zeroed = await zeroFree(disk, free, context);
+    await disk.flush();
+  } finally {
+    attributes?.restore();
+  }
   return { kind: 'image', target: path, volumes: volumes.map(describe), free: free.total, zeroed };
 }
 
