@@ -115,7 +115,9 @@ test('a command calls the command line and one task, and knows no disk', () => {
   for (const { path, imports } of modules.filter(({ path }) => path.startsWith('commands/'))) {
     for (const { target, typeOnly } of imports) {
       const folder = folderOf(target);
-      const fine = folder === undefined || ['cli', 'task', 'error'].includes(folder) || typeOnly;
+      // The public face of the NBD core has what an address is made of, its default port among others.
+      const face = target === 'src/nbd/index.ts';
+      const fine = folder === undefined || ['cli', 'task', 'error'].includes(folder) || face || typeOnly;
       if (!fine) wrong.push(`${path} imports ${target}`);
     }
   }

@@ -21,7 +21,7 @@ export interface Needs {
 /** The Debian package that holds each program; test/install-peers.sh installs them all. */
 export const packages = {
   blkid: 'util-linux',
-  bcache: 'bcache-tools',
+  'bcache-super-show': 'bcache-tools',
   btrfs: 'btrfs-progs',
   cryptsetup: 'cryptsetup-bin',
   debugfs: 'e2fsprogs',
