@@ -43,11 +43,12 @@ export async function openGuest(
   disk: BlockDevice,
   { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Guest> {
-  const table = await readPartitionTable(disk);
+  const table = await readPartitionTable(disk, { signal });
   const claim = table.partitions.length === 0 ? undefined : await otherClaim(disk, table, signal);
   const volumes: Volume[] = [];
   if (table.partitions.length === 0) {
-    volumes.push(await openVolume({ name: diskName, device: disk, offset: 0n }, signal));
+    const problem = problemOfBareDisk(table);
+    volumes.push(await openVolume({ name: diskName, device: disk, offset: 0n, problem }, signal));
   }
   for (const partition of table.partitions) {
     const offset = min(partition.offset, disk.facts.size);
@@ -59,7 +60,7 @@ export async function openGuest(
     disk,
     table,
     volumes,
-    warnings: [...table.warnings, ...(claim === undefined ? [] : [`${disk.name}: ${claim}`])],
+    warnings: [...table.warnings, ...(claim === undefined ? [] : [claim])],
     hibernated: hibernationOf(volumes),
   };
 }
@@ -75,10 +76,16 @@ function problemOf({ problem, offset, length }: Partition, disk: BlockDevice): s
     case undefined:
       return undefined;
     case 'overlaps':
-      return 'it overlaps another partition: which of them its bytes belong to is unknown';
+      return 'it shares bytes with another partition or with the partition table: whose they are is unknown';
     case 'past-end':
       return `it ends at byte ${offset + length} of a disk of ${disk.facts.size} bytes: the image may be cut short`;
   }
+}
+
+/** Why what stands on an unpartitioned disk as a whole may not be what counts. */
+function problemOfBareDisk({ kind, ignored }: PartitionTable): string | undefined {
+  if (ignored !== undefined) return `a ${ignored.toUpperCase()} partition table lies on the disk, and is ignored`;
+  return kind === 'gpt' ? 'the disk has a GPT without partitions' : undefined;
 }
 
 /** Formats that are meant to share a disk with a partition table. */
