@@ -1,0 +1,191 @@
+import { toNumber } from '../binary/convert.js';
+import { hasCode } from '../error/disk-error.js';
+import type { Filesystem, Usage } from '../filesystem/filesystem.js';
+import { diskName } from '../guest/device-name.js';
+import { namesOf } from '../guest/find-volume.js';
+import { type Guest, openGuest, type Volume } from '../guest/guest.js';
+import { openImage } from '../image/open-image.js';
+import type { Partition } from '../volume/partition-table.js';
+import type { TaskContext } from './context.js';
+
+export interface ListOptions {
+  readonly image: string;
+  /** Lists what is no filesystem as well: swap, unknown contents, the partitions, and the disk. */
+  readonly all?: boolean | undefined;
+  /** Reads the image although somebody writes to it. */
+  readonly forceShare?: boolean | undefined;
+}
+
+export interface Listing {
+  readonly image: string;
+  /** Bytes of the disk. */
+  readonly size: bigint;
+  readonly table: { readonly kind: 'gpt' | 'mbr' | 'none'; readonly sectorSize: number; readonly uuid: string };
+  readonly entries: readonly Entry[];
+  readonly warnings: readonly string[];
+}
+
+/** One line of the list: a filesystem (or what stands in its place), a partition, or the disk. */
+export interface Entry {
+  /** `/dev/sda1`. */
+  readonly name: string;
+  readonly type: 'filesystem' | 'swap' | 'other' | 'partition' | 'device';
+  /** Of the format, as blkid spells it; `unknown`; empty for a partition and the disk. */
+  readonly vfs: string;
+  readonly label: string;
+  readonly uuid: string;
+  /** The type byte of an MBR partition. */
+  readonly mbr?: number | undefined;
+  /** Bytes of the partition or disk. */
+  readonly size: bigint;
+  /** Bytes that the filesystem says are its own. */
+  readonly filesystemSize?: bigint | undefined;
+  readonly used?: bigint | undefined;
+  readonly free?: bigint | undefined;
+  /** `clean`, or why what it says of itself cannot be believed: a word, and a clause. */
+  readonly state?: string | undefined;
+  readonly reason?: string | undefined;
+  /** Why nothing of it may be changed in place. */
+  readonly problem?: string | undefined;
+  /** The disk of a partition, the partition of a filesystem. */
+  readonly parent: string;
+  /** Only of a partition. */
+  readonly partition?: PartitionFacts | undefined;
+}
+
+export interface PartitionFacts {
+  readonly number: number;
+  /** Bytes from the start of the disk. */
+  readonly offset: bigint;
+  readonly type: string;
+  readonly name: string;
+  readonly uuid: string;
+  readonly bootable: boolean;
+  readonly role: Partition['role'];
+}
+
+/**
+ * Lists the filesystems of an image. A filesystem that is dirty or damaged is listed with its state.
+ *
+ * @throws {DiskError} as `openImage` and `openGuest` do
+ */
+export async function listFilesystems(options: ListOptions, context: TaskContext = {}): Promise<Listing> {
+  const { image, all = false, forceShare = false } = options;
+  const { signal, onWarning } = context;
+  await using disk = await openImage(image, {
+    access: 'read',
+    forceShare,
+    ...(onWarning === undefined ? {} : { onWarning }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const guest = await openGuest(disk, { signal });
+  for (const warning of guest.warnings) onWarning?.(`${image}: ${warning}`);
+  const contents = await Promise.all(guest.volumes.map((volume) => contentEntry(guest, volume)));
+  const { kind, sectorSize, uuid } = guest.table;
+  return {
+    image,
+    size: disk.facts.size,
+    table: { kind, sectorSize, uuid },
+    entries: all ? [...contents, ...containers(guest)] : contents.filter(({ type }) => type === 'filesystem'),
+    warnings: guest.warnings,
+  };
+}
+
+async function contentEntry(guest: Guest, volume: Volume): Promise<Entry> {
+  const { name, content, device, problem, partition } = volume;
+  const common = { name, ...namesOf(volume), size: device.facts.size, problem, parent: partition ? diskName : '' };
+  const entry = { ...pick(common), mbr: mbrType(guest, partition) };
+  switch (content.kind) {
+    case 'filesystem': {
+      const { filesystem } = content;
+      const usage = await usageOf(filesystem);
+      const state = stateOf(guest, filesystem);
+      return {
+        ...entry,
+        type: 'filesystem',
+        vfs: filesystem.type,
+        filesystemSize: filesystem.size,
+        ...usage,
+        ...state,
+      };
+    }
+    case 'swap':
+      return {
+        ...entry,
+        type: 'swap',
+        vfs: content.swap.type,
+        filesystemSize: content.swap.size,
+        ...stateOf(guest, content.swap),
+      };
+    case 'recognised':
+      return { ...entry, type: content.usage === 'filesystem' ? 'filesystem' : 'other', vfs: content.type };
+    case 'damaged':
+      return { ...entry, type: 'filesystem', vfs: content.type, state: 'damaged', reason: content.reason };
+    case 'ambiguous': {
+      const reason = `it carries the signatures of ${content.types.join(' and ')}`;
+      return { ...entry, type: 'filesystem', vfs: content.types.join('/'), state: 'ambiguous', reason };
+    }
+    case 'extended':
+    case 'unknown':
+      return { ...entry, type: 'other', vfs: content.kind };
+  }
+}
+
+/** Of a filesystem's own names, only those that are names: a Filesystem is more than they are. */
+function pick({ name, label, uuid, size, problem, parent }: Omit<Entry, 'type' | 'vfs'>): Omit<Entry, 'type' | 'vfs'> {
+  return { name, label, uuid, size, problem, parent };
+}
+
+function stateOf({ hibernated }: Guest, { state }: Pick<Filesystem, 'state'>): Pick<Entry, 'state' | 'reason'> {
+  if (state.kind !== 'clean') return { state: state.kind, reason: state.reason };
+  return hibernated === undefined ? { state: 'clean' } : { state: 'hibernated', reason: hibernated };
+}
+
+async function usageOf(filesystem: Filesystem): Promise<Partial<Usage>> {
+  try {
+    const { used, free } = await filesystem.usage();
+    return { used, free };
+  } catch (error) {
+    if (hasCode(error, 'CORRUPT', 'UNSUPPORTED')) return {};
+    throw error;
+  }
+}
+
+function containers(guest: Guest): Entry[] {
+  const partitions = guest.volumes.flatMap(({ name, partition, problem }): Entry[] => {
+    if (partition === undefined) return [];
+    const { number, offset, length, type, uuid, bootable, role } = partition;
+    const facts = { number, offset, type, name: partition.name, uuid, bootable, role };
+    const mbr = mbrType(guest, partition);
+    return [
+      {
+        name,
+        type: 'partition',
+        vfs: '',
+        label: '',
+        uuid: '',
+        mbr,
+        size: length,
+        problem,
+        parent: diskName,
+        partition: facts,
+      },
+    ];
+  });
+  const device: Entry = {
+    name: diskName,
+    type: 'device',
+    vfs: '',
+    label: '',
+    uuid: '',
+    size: guest.disk.facts.size,
+    parent: '',
+  };
+  return [...partitions, device];
+}
+
+/** `0x83` as the byte that it is. */
+function mbrType({ table }: Guest, partition: Partition | undefined): number | undefined {
+  if (table.kind !== 'mbr' || partition === undefined) return undefined;
+  return toNumber(BigInt(partition.type));
+}
