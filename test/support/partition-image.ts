@@ -13,6 +13,19 @@ import { temporaryFolder } from './temporary.js';
 const openFd = promisify(openPath);
 const mebibyte = 1024 * 1024;
 
+/** Where the parts of the GPT of a {@link partitioned} image are, in bytes. */
+export const gptPlaces = (() => {
+  const size = 64 * mebibyte;
+  const unit = 512;
+  return { primary: unit, entries: 2 * unit, backup: size - unit, backupEntries: size - 33 * unit };
+})();
+
+/** Three partitions: 1, 2 and 5. */
+export const gptScript =
+  'label: gpt\nlabel-id: 0A1B2C3D-4E5F-6071-8293-A4B5C6D7E8F9\n' +
+  '2048,2048,U,\nstart=4096,size=8192,type=linux,name=root,attrs=LegacyBIOSBootable\n' +
+  '5 : start=40960,size=2048,type=swap\n';
+
 /** An image file with the table that a script of sfdisk describes; empty without one. */
 export async function partitioned(script = '', size = 64 * mebibyte): Promise<string> {
   const path = join(await temporaryFolder(), 'a.img');
@@ -101,9 +114,14 @@ export async function seal(path: string, header: number, sectorSize = 512): Prom
       checksum = crc32(bytes);
     });
   }
-  await change(path, header, gptHeader.size, (bytes) => {
-    const view = viewOf(bytes);
-    gptHeader.put(view, { PartitionEntryArrayCRC32: checksum, HeaderCRC32: 0 });
-    gptHeader.put(view, { HeaderCRC32: crc32(bytes) });
+  await patch(path, header, gptHeader, { PartitionEntryArrayCRC32: checksum });
+  await sealHeader(path, header);
+}
+
+/** Makes the checksum of a header right again, and leaves its entries alone. */
+export function sealHeader(path: string, header: number): Promise<void> {
+  return change(path, header, gptHeader.size, (bytes) => {
+    gptHeader.put(viewOf(bytes), { HeaderCRC32: 0 });
+    gptHeader.put(viewOf(bytes), { HeaderCRC32: crc32(bytes) });
   });
 }

@@ -4,26 +4,27 @@ import { DiskError } from '../../../src/error/disk-error.js';
 import { gptEntry, gptHeader } from '../../../src/volume/gpt/on-disk.js';
 import { masterBootRecord, partitionRecord } from '../../../src/volume/mbr/on-disk.js';
 import { needs } from '../../support/needs.js';
-import { asPartx, change, partitioned, partx, patch, readTable, seal } from '../../support/partition-image.js';
+import {
+  asPartx,
+  change,
+  gptPlaces,
+  partitioned,
+  partx,
+  patch,
+  readTable,
+  gptScript as script,
+  seal,
+} from '../../support/partition-image.js';
 import { attempt, run } from '../../support/run.js';
 
 const it = needs({ programs: ['sfdisk', 'partx', 'blkid'] });
 const withSgdisk = needs({ programs: ['sgdisk', 'partx'] });
 const withParted = needs({ programs: ['parted', 'partx'] });
 const withLoop = needs({ programs: ['sfdisk', 'partx', 'losetup'], root: true, devices: ['/dev/loop-control'] });
-
+const { primary, entries, backup, backupEntries } = gptPlaces;
 const sector = 512;
 const size = 64 * 1024 * 1024;
-const primary = sector;
-const entries = 2 * sector;
-const backup = size - sector;
-const backupEntries = size - 33 * sector;
 const protective = masterBootRecord.fields.PartitionRecord.offset;
-
-const script =
-  'label: gpt\nlabel-id: 0A1B2C3D-4E5F-6071-8293-A4B5C6D7E8F9\n' +
-  '2048,2048,U,\nstart=4096,size=8192,type=linux,name=root,attrs=LegacyBIOSBootable\n' +
-  '5 : start=40960,size=2048,type=swap\n';
 
 async function refusal(path: string): Promise<DiskError> {
   const error: unknown = await readTable(path).catch((reason: unknown) => reason);
@@ -42,21 +43,6 @@ it('lists what partx lists', async () => {
     [5, false, ''],
   ]);
   expect(table.uuid).toBe(await run('blkid', ['-p', '-o', 'value', '-s', 'PTUUID', path]));
-});
-
-it('reads names outside of ASCII, as sfdisk does', async () => {
-  const path = await partitioned('label: gpt\nstart=2048,size=2048,name="Größe 磁盤"\n');
-  const { partitions } = await readTable(path);
-  expect(partitions[0]?.name).toBe('Größe 磁盤');
-  expect(await run('sfdisk', ['--json', path], { env: { LC_ALL: 'C.UTF-8' } })).toContain('"name": "Größe 磁盤"');
-});
-
-it('reads a name of all 36 units, surrogate pairs and halves of them', async () => {
-  const path = await partitioned(script);
-  const name = `🖴${'x'.repeat(33)}\udc00`;
-  await patch(path, entries, gptEntry, { PartitionName: Buffer.from(name, 'utf16le') });
-  await seal(path, primary);
-  expect((await readTable(path)).partitions[0]?.name).toBe(`🖴${'x'.repeat(33)}\ufffd`);
 });
 
 withSgdisk('lists what partx lists: a table by sgdisk', async () => {
@@ -105,87 +91,6 @@ withLoop('finds sectors of 4096 bytes by where the header stands, damaged primar
   const recovered = await readTable(path);
   expect(recovered.sectorSize).toBe(4096);
   expect(asPartx(recovered)).toEqual(expected);
-});
-
-const damages: [string, (path: string) => Promise<void>, RegExp][] = [
-  ['Signature', (path) => patch(path, primary, gptHeader, { Signature: 'EFI FART' }), /Signature is "EFI FART"/],
-  [
-    'HeaderSize',
-    (path) => patch(path, primary, gptHeader, { HeaderSize: 600 }),
-    /HeaderSize is 600, expected 92 to 512/,
-  ],
-  ['HeaderCRC32', (path) => patch(path, primary, gptHeader, { HeaderCRC32: 7 }), /HeaderCRC32 is 0x7/],
-  [
-    'MyLBA',
-    async (path) => {
-      await patch(path, primary, gptHeader, { MyLBA: 3n });
-      await seal(path, primary);
-    },
-    /MyLBA is 3, expected 1/,
-  ],
-  [
-    'LastUsableLBA',
-    async (path) => {
-      await patch(path, primary, gptHeader, { LastUsableLBA: 5n });
-      await seal(path, primary);
-    },
-    /LastUsableLBA is 5, expected at least 2048/,
-  ],
-  ['an entry', (path) => patch(path, entries, gptEntry, { EndingLBA: 4000n }), /GPT entries at byte 0x400.*crc32 is/],
-  ['all of the header', (path) => change(path, primary, sector, (bytes) => bytes.fill(0)), /Signature is ""/],
-];
-for (const [what, damage, told] of damages) {
-  it(`uses the backup when the primary is damaged, as sfdisk and partx do: ${what}`, async () => {
-    const path = await partitioned(script);
-    const { partitions } = await readTable(path);
-    await damage(path);
-    const table = await readTable(path);
-    expect(table.partitions).toEqual(partitions);
-    expect(table.warnings).toEqual([expect.stringMatching(told)]);
-    if (what !== 'MyLBA') expect(asPartx(table)).toEqual(await partx(path));
-  });
-}
-
-const absurd: [string, Parameters<typeof gptHeader.put>[1], RegExp][] = [
-  ['entries of 0 bytes', { SizeOfPartitionEntry: 0 }, /SizeOfPartitionEntry is 0/],
-  ['entries of 136 bytes', { SizeOfPartitionEntry: 136 }, /SizeOfPartitionEntry is 136/],
-  ['entries of 4 GiB', { SizeOfPartitionEntry: 0xffffffff }, /SizeOfPartitionEntry is 4294967295/],
-  ['no entry', { NumberOfPartitionEntries: 0 }, /NumberOfPartitionEntries is 0, expected 1 to 32768/],
-  ['four thousand million entries', { NumberOfPartitionEntries: 0xffffffff }, /NumberOfPartitionEntries is 4294967295/],
-];
-for (const [what, values, told] of absurd) {
-  it(`refuses a header that claims ${what}, and uses the backup`, async () => {
-    const path = await partitioned(script);
-    const { partitions } = await readTable(path);
-    await patch(path, primary, gptHeader, values);
-    await seal(path, primary);
-    const table = await readTable(path);
-    expect(table.partitions).toEqual(partitions);
-    expect(table.warnings).toEqual([expect.stringMatching(told)]);
-  });
-}
-
-it('refuses an array of entries outside of the disk, and uses the backup', async () => {
-  const path = await partitioned(script);
-  const { partitions } = await readTable(path);
-  await seal(path, primary);
-  await patch(path, primary, gptHeader, { PartitionEntryLBA: 2n ** 63n });
-  const header = await readTable(path);
-  expect(header.partitions).toEqual(partitions);
-});
-
-it('reads entries of 256 bytes', async () => {
-  const path = await partitioned(script);
-  const { partitions } = await readTable(path);
-  await patch(path, primary, gptHeader, { SizeOfPartitionEntry: 256, NumberOfPartitionEntries: 64 });
-  await seal(path, primary);
-  // Of the entries of 128 bytes every second one is now room after another: 1 and 5 stay, as 1 and 3.
-  const table = await readTable(path);
-  expect(table.partitions.map(({ number, offset }) => [number, offset])).toEqual([
-    [1, partitions[0]?.offset],
-    [3, partitions[2]?.offset],
-  ]);
-  expect(table.warnings).toEqual([expect.stringContaining('differs from the primary')]);
 });
 
 it('refuses a table of which both copies are damaged, and says what is wrong with each', async () => {
@@ -282,20 +187,6 @@ for (const [where, values] of [
     const { partitions, warnings } = await readTable(path);
     expect(partitions[0]?.problem).toBe('overlaps');
     expect(warnings).toContain('partition 1 covers a part of the partition table');
-  });
-}
-
-for (const values of [
-  { StartingLBA: 4000n, EndingLBA: 2048n },
-  { StartingLBA: 2048n, EndingLBA: 2n ** 64n - 1n },
-]) {
-  it(`leaves out a partition from sector ${values.StartingLBA} to ${values.EndingLBA}, with a warning`, async () => {
-    const path = await partitioned(script);
-    await patch(path, entries, gptEntry, values);
-    await seal(path, primary);
-    const { partitions, warnings } = await readTable(path);
-    expect(partitions.map(({ number }) => number)).toEqual([2, 5]);
-    expect(warnings).toContainEqual(expect.stringContaining('partition 1 is left out'));
   });
 }
 
