@@ -7,14 +7,17 @@ import { callLater } from './libc.js';
 /** How full a mounted filesystem is; all numbers are bytes. */
 export interface MountSpace {
   readonly size: bigint;
-  /** What this process may fill: root also what is kept for root. */
+  /** What this process may fill with a file. */
   readonly free: bigint;
 }
 
-export async function mountSpace(mountPoint: string): Promise<MountSpace> {
+/** @param type as the kernel spells it */
+export async function mountSpace(mountPoint: string, type: string): Promise<MountSpace> {
   try {
     const { bsize, blocks, bfree, bavail } = await statfs(mountPoint, { bigint: true });
-    return { size: blocks * bsize, free: (process.getuid?.() === 0 ? bfree : bavail) * bsize };
+    // Some keep room for root; but what btrfs counts as free beyond the available no file can have.
+    const all = process.getuid?.() === 0 && type !== 'btrfs';
+    return { size: blocks * bsize, free: (all ? bfree : bavail) * bsize };
   } catch (error) {
     throw wrapSystemError(`statfs of ${mountPoint}`, error, { device: mountPoint });
   }

@@ -59,12 +59,12 @@ export async function fillMount(
       errno: 'EROFS',
     });
   }
-  const { size, free } = await mountSpace(mountPoint);
+  const { size, free } = await mountSpace(mountPoint, type);
   const reserve = wanted ?? max(size / 100n, leastReserve);
   if (free <= reserve) {
     context.onWarning?.(`${path}: ${free} bytes are free, and ${reserve} are to stay so: there is nothing to fill`);
   }
-  const filler = new Filler(mountPoint, reserve, free, context);
+  const filler = new Filler(mountPoint, type, reserve, free, context);
   try {
     await filler.fill();
   } finally {
@@ -81,6 +81,7 @@ class Filler {
 
   constructor(
     private readonly mountPoint: string,
+    private readonly type: string,
     private readonly reserve: bigint,
     private readonly freeBefore: bigint,
     private readonly context: TaskContext,
@@ -89,7 +90,7 @@ class Filler {
   async fill(): Promise<void> {
     let file: { fd: number; size: bigint } | undefined;
     for (;;) {
-      const { free } = await mountSpace(this.mountPoint);
+      const { free } = await mountSpace(this.mountPoint, this.type);
       if (free - this.reserve < crumbs) return;
       file ??= { fd: await this.#newFile(), size: 0n };
       const end = await this.#write(file, min(round, free - this.reserve));
