@@ -5,14 +5,14 @@ import type { BlockDevice } from '../device/block-device.js';
 import { DeviceReader } from './device-reader.js';
 import { containers } from './signature/containers.js';
 import { filesystems } from './signature/filesystems.js';
-import type { Identity, Mark, Signature, Usage } from './signature/signature.js';
+import type { FormatUsage, Identity, Mark, Signature } from './signature/signature.js';
 import { findZfs } from './signature/zfs.js';
 
 /** A format whose signature is on a device. */
 export interface Match {
   /** As blkid spells it; `ext` for ext2, ext3 and ext4, which their flags tell apart. */
   readonly type: string;
-  readonly usage: Usage;
+  readonly usage: FormatUsage;
   /** Empty when there is none, or when it is not in the format's first structure. */
   readonly label: string;
   /** As blkid spells it; empty when there is none. */

@@ -3,7 +3,7 @@ import { hasCode } from '../error/disk-error.js';
 import { openExt } from '../filesystem/ext/ext.js';
 import type { Filesystem } from '../filesystem/filesystem.js';
 import { type Match, probe } from '../filesystem/probe.js';
-import type { Usage as FormatUsage } from '../filesystem/signature/signature.js';
+import type { FormatUsage } from '../filesystem/signature/signature.js';
 import { openSwap, type Swap } from '../filesystem/swap/swap.js';
 
 /** What a part of a disk holds. Types are spelled as blkid does. */

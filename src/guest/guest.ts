@@ -112,6 +112,8 @@ function hibernationOf(volumes: readonly Volume[]): string | undefined {
     if (content.kind === 'swap' && content.swap.state.kind === 'hibernated') {
       return `${name}: ${content.swap.state.reason}`;
     }
+    const types = content.kind === 'ambiguous' ? content.types : 'type' in content ? [content.type] : [];
+    if (types.includes('swsuspend')) return `${name}: it carries the signature of a hibernation image`;
   }
   return undefined;
 }

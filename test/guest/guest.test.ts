@@ -66,6 +66,16 @@ describe('openGuest', () => {
     expect(guest.hibernated).toContain('S1SUSPEND');
   });
 
+  it('holds it against the guest also where the swap is ambiguous', async () => {
+    const path = await guestImage();
+    await patch(path, 34 * mebibyte + 4086, 'S1SUSPEND\0');
+    await patch(path, 34 * mebibyte, 'XFSB');
+    await using disk = await openRaw(path);
+    const guest = await openGuest(disk);
+    expect(guest.volumes[1]?.content.kind).toBe('ambiguous');
+    expect(guest.hibernated).toContain('/dev/sda2');
+  });
+
   it('has a problem with a filesystem that is larger than its partition', async () => {
     const path = await guestImage();
     await run('sfdisk', ['-q', '-N1', path], { stdin: 'pipe', input: ',16MiB\n' });

@@ -25,12 +25,12 @@ export interface Where {
   readonly size: bigint;
 }
 
-export type Usage = 'filesystem' | 'raid' | 'crypto' | 'other';
+export type FormatUsage = 'filesystem' | 'raid' | 'crypto' | 'other';
 
 export interface Signature {
   /** As blkid spells it. */
   readonly type: string;
-  readonly usage: Usage;
+  readonly usage: FormatUsage;
   readonly marks: readonly Mark[];
   /** Bytes of the structure that `inspect` reads. */
   readonly size?: number;

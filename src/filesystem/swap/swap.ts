@@ -52,7 +52,8 @@ export async function openSwap(
   { signal }: { signal?: AbortSignal | undefined } = {},
 ): Promise<Swap> {
   const reader = new DeviceReader(device, signal);
-  const { magic, pageSize } = await findSignature(device, reader);
+  const signature = await findSignature(device, reader);
+  const { magic, pageSize } = signature;
   const raw = await reader.bytes(BigInt(swapHeaderOffset), swapHeader.size);
   if (raw === undefined) throw noSwap(device, 'a device too small for one');
   const view = viewOf(raw);
@@ -69,7 +70,7 @@ export async function openSwap(
   }
   const size = (BigInt(header.last_page) + 1n) * BigInt(pageSize);
   const plain = isZero(header.padding);
-  const state = stateOf(magic, size, device);
+  const state = stateOf(signature, size, device);
   return Object.freeze({
     type: hibernated ? 'swsuspend' : 'swap',
     label: plain ? decodeText(header.sws_volume) : '',
@@ -86,37 +87,47 @@ export async function openSwap(
   });
 }
 
-/** The page size is the first, from small to large, whose page ends with a signature. */
-async function findSignature(device: BlockDevice, reader: DeviceReader): Promise<{ magic: string; pageSize: number }> {
-  const first = await reader.bytes(0n, tuxOnIceMagic.length);
-  const tuxOnIce = first !== undefined && Buffer.compare(first, tuxOnIceMagic) === 0;
+interface Signature {
+  /** As it stands there; `TuxOnIce` where that took the area over. */
+  readonly magic: string;
+  readonly pageSize: number;
+  /** Another page size has a signature as well. */
+  readonly doubtful: boolean;
+}
+
+/** The signature that counts: of hibernation before any other, and of the smaller page before the larger. */
+async function findSignature(device: BlockDevice, reader: DeviceReader): Promise<Signature> {
+  const found: Omit<Signature, 'doubtful'>[] = [];
   for (const pageSize of swapPageSizes) {
     const raw = await reader.bytes(BigInt(pageSize - swapSignatureSize), swapSignatureSize);
     if (raw === undefined) break;
     const { magic } = swapSignature.at(viewOf(raw));
-    if (tuxOnIce && (magic === swapMagic || magic === oldSwapMagic)) return { magic: 'TuxOnIce', pageSize };
-    if (magic === swapMagic) return { magic, pageSize };
-    if (magic === oldSwapMagic) {
-      const place = {
-        structure: swapSignature.name,
-        offset: BigInt(pageSize - swapSignatureSize),
-        device: device.name,
-      };
-      throw DiskError.unsupported({ ...place, field: 'magic', actual: magic, expected: swapMagic });
-    }
-    const hibernation = hibernationMagics.find((known) => magic.startsWith(known));
-    if (hibernation !== undefined) return { magic: hibernation, pageSize };
+    const known = [swapMagic, oldSwapMagic, ...hibernationMagics].find((name) => magic.startsWith(name));
+    if (known !== undefined) found.push({ magic: known, pageSize });
   }
-  if (tuxOnIce) return { magic: 'TuxOnIce', pageSize: swapPageSizes[0] };
-  throw noSwap(device, 'no signature at the end of the first page');
+  const first = await reader.bytes(0n, tuxOnIceMagic.length);
+  if (first !== undefined && Buffer.compare(first, tuxOnIceMagic) === 0) {
+    return { magic: 'TuxOnIce', pageSize: found[0]?.pageSize ?? swapPageSizes[0], doubtful: false };
+  }
+  const counts = found.find(({ magic }) => magic !== swapMagic && magic !== oldSwapMagic) ?? found[0];
+  if (counts === undefined) throw noSwap(device, 'no signature at the end of the first page');
+  if (counts.magic === oldSwapMagic) {
+    const offset = BigInt(counts.pageSize - swapSignatureSize);
+    const place = { structure: swapSignature.name, offset, device: device.name };
+    throw DiskError.unsupported({ ...place, field: 'magic', actual: oldSwapMagic, expected: swapMagic });
+  }
+  return { ...counts, doubtful: found.length > 1 };
 }
 
-function stateOf(magic: string, size: bigint, device: BlockDevice): FilesystemState {
+function stateOf({ magic, doubtful }: Signature, size: bigint, device: BlockDevice): FilesystemState {
   if (magic !== swapMagic) {
     return {
       kind: 'hibernated',
       reason: `it holds a hibernation image (${magic}): start the guest and shut it down properly`,
     };
+  }
+  if (doubtful) {
+    return { kind: 'damaged', reason: 'it carries signatures of more than one page size: make it anew with mkswap' };
   }
   if (size > device.facts.size) {
     return {

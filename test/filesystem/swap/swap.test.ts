@@ -70,6 +70,22 @@ describe('openSwap', () => {
     expect(swap.freeSpace().total).toBe(0n);
   });
 
+  it('sees hibernation behind a signature of a smaller page', async () => {
+    const path = await mkswap();
+    await patch(path, 16384 - 10, Buffer.from('S1SUSPEND\0'));
+    await using device = await openRaw(path);
+    expect(await openSwap(device)).toMatchObject({ type: 'swsuspend', state: { kind: 'hibernated' } });
+  });
+
+  it('gives nothing away where two page sizes have a signature', async () => {
+    const path = await mkswap();
+    await patch(path, 65536 - 10, Buffer.from('SWAPSPACE2'));
+    await using device = await openRaw(path);
+    const swap = await openSwap(device);
+    expect(swap.state.kind).toBe('damaged');
+    expect(swap.freeSpace().total).toBe(0n);
+  });
+
   it('gives nothing away of an area that is larger than its device', async () => {
     const path = await mkswap();
     await truncate(path, Number(size / 2n));
