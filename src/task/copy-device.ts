@@ -1,15 +1,16 @@
 import { min, roundUp } from '../binary/convert.js';
-import { RangeSet } from '../binary/range-set.js';
+import type { RangeSet } from '../binary/range-set.js';
 import { isZero, zeroRuns } from '../binary/zeros.js';
 import type { BlockDevice } from '../device/block-device.js';
 import { clip, type Extent } from '../device/extent.js';
 import { DiskError } from '../error/disk-error.js';
+import { alignedBuffer } from '../host/aligned-buffer.js';
 import { cloneRange } from '../host/clone.js';
 import type { TaskContext } from './context.js';
 import type { Output } from './output/output.js';
 
-/** Bytes a request, and how many are under way at a time: 8 MiB of buffers. */
-const requestSize = 1 << 20;
+/** Bytes a request, and how many are under way at a time: 4 MiB of buffers. */
+const requestSize = 512 << 10;
 const depth = 8;
 /** Bytes: what hosts allocate by. Zeros are looked for in blocks of it. */
 const hostBlock = 4096;
@@ -19,6 +20,8 @@ const zeroPiece = 256n << 20n;
 export interface CopyOptions {
   /** Bytes of the source that nobody cares about: they are not copied, and read as zeros in a new file. */
   readonly free?: RangeSet | undefined;
+  /** Bytes whose contents are given up: they are not copied either, and read as zeros in the copy. */
+  readonly wiped?: RangeSet | undefined;
 }
 
 export interface CopyResult {
@@ -56,7 +59,7 @@ export async function copyDevice(
   context: TaskContext,
 ): Promise<CopyResult> {
   try {
-    const result = await copyAll(source, output, options.free ?? RangeSet.empty, context);
+    const result = await copyAll(source, output, options, context);
     if (context.signal?.aborted) throw DiskError.cancelled(context.signal);
     await output.finish();
     return result;
@@ -66,14 +69,22 @@ export async function copyDevice(
   }
 }
 
-async function copyAll(source: BlockDevice, output: Output, free: RangeSet, context: TaskContext): Promise<CopyResult> {
+async function copyAll(
+  source: BlockDevice,
+  output: Output,
+  { free = RangeSet.empty, wiped = RangeSet.empty }: CopyOptions,
+  context: TaskContext,
+): Promise<CopyResult> {
   const { size, hostFile } = source.facts;
-  if (hostFile !== undefined && output.fd !== undefined && free.count === 0) {
+  if (hostFile !== undefined && output.fd !== undefined && free.count === 0 && wiped.count === 0) {
     const cloned = cloneRange(hostFile, { fd: output.fd, offset: 0n }, size, output.name);
     if (cloned) return { size, written: 0n, skipped: 0n, cloned };
   }
   // Part of a block that is free gives nothing back: its whole block is copied.
-  const skipped = free.clip(0n, size).roundInwards(BigInt(hostBlock));
+  const skipped = free.roundInwards(BigInt(hostBlock)).union(wiped).clip(0n, size);
+  if (!output.blank && !output.ordered) {
+    for (const { offset, length } of wiped.clip(0n, size)) await output.zero(offset, length);
+  }
   const written = await new Copier(source, output, skipped, context).run();
   return { size, written, skipped: skipped.total, cloned: false };
 }
@@ -111,7 +122,7 @@ class Copier {
   }
 
   async #work(pieces: AsyncGenerator<Piece>): Promise<void> {
-    const buffer = Buffer.allocUnsafeSlow(requestSize);
+    const buffer = alignedBuffer(requestSize);
     // A generator queues what is asked of it, so that the workers can share one.
     for await (const piece of { [Symbol.asyncIterator]: () => ({ next: () => pieces.next() }) }) {
       try {

@@ -2,10 +2,11 @@ import { type BigIntStats, fstatSync } from 'node:fs';
 import { lstat, realpath, stat } from 'node:fs/promises';
 import { isatty } from 'node:tty';
 import type { BlockDevice } from '../../device/block-device.js';
-import { DiskError } from '../../error/disk-error.js';
+import { DiskError, hasCode } from '../../error/disk-error.js';
 import { errnoOf, wrapSystemError } from '../../host/errno.js';
 import { identify } from '../../host/file-identity.js';
 import { findLoopDevices } from '../../host/loop-devices.js';
+import { openImage } from '../../image/open-image.js';
 import { readAttributes } from './attributes.js';
 import { DeviceOutput } from './device-output.js';
 import { alreadyThere, NewFile } from './new-file.js';
@@ -44,10 +45,22 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
     throw new DiskError('USAGE', `${path} is a socket: a copy goes to a file, a block device or a pipe`);
   }
   if (there !== undefined && !replace) throw alreadyThere(path);
+  if (there !== undefined) await refuseInUse(path, signal);
   const attributes = hostFile && (await readAttributes(hostFile.fd, source.name));
   // A link to a file stays a link: what it leads to is replaced.
   const target = there === undefined ? path : await realpath(path);
   return NewFile.create(target, { name: path, size, replace, attributes, onWarning });
+}
+
+/** Whoever has the file open would go on with one that has no name any more. */
+async function refuseInUse(path: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    const device = await openImage(path, { access: 'write', format: 'raw', signal });
+    await device.close();
+  } catch (error) {
+    // That it cannot be written to is no reason not to replace it.
+    if (hasCode(error, 'BUSY', 'CANCELLED')) throw error;
+  }
 }
 
 /** What the path leads to, or undefined when nothing is there. */

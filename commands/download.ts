@@ -1,0 +1,53 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../src/cli/base-command.js';
+import { forceShare, imageArg } from '../src/cli/flags.js';
+import { formatSize } from '../src/cli/quantities.js';
+import { DiskError } from '../src/error/disk-error.js';
+import { type DownloadResult, download } from '../src/task/download.js';
+
+export default class Download extends BaseCommand<typeof Download> {
+  static override summary = 'copy a partition out of a disk image';
+  static override description =
+    `Copies one device of a guest, as the guest names it, to a sparse file or to standard output.
+
+OUT appears whole or not at all, and is on the disk when the command ends.`;
+  static override examples = [
+    { description: 'The first partition', command: '<%= config.bin %> download guest.img /dev/sda1 root.img' },
+    { description: 'By its label', command: '<%= config.bin %> download guest.img LABEL=root root.img' },
+    { description: 'Compressed', command: '<%= config.bin %> download guest.img /dev/sda1 - | zstd > root.zst' },
+  ];
+  static override enableJsonFlag = true;
+  static override args = {
+    image: imageArg(),
+    device: Args.string({
+      description: 'the partition: /dev/sda1, 1, LABEL=…, UUID=…, PARTUUID=…; /dev/sda is the whole disk',
+      required: true,
+      ignoreStdin: true,
+    }),
+    output: Args.string({
+      description: 'the file to write, or - for standard output',
+      required: true,
+      ignoreStdin: true,
+    }),
+  };
+
+  static override flags = {
+    force: Flags.boolean({ char: 'f', summary: 'replace a file that is there already' }),
+    'force-share': forceShare,
+  };
+
+  async run(): Promise<DownloadResult> {
+    const { image, device, output } = this.args;
+    const { force, 'force-share': forceShare } = this.flags;
+    if (output === '-' && this.jsonEnabled()) {
+      throw new DiskError('USAGE', '--json and - both need standard output: choose one');
+    }
+    const result = await this.withProgress(`download ${device}`, (context) =>
+      download(image, device, output, { force, forceShare }, context),
+    );
+    if (!this.jsonEnabled() && output !== '-') {
+      this.log(`${output}: ${result.device}, ${formatSize(result.size)}, ${formatSize(result.written)} written`);
+    }
+    return result;
+  }
+}

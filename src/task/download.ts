@@ -1,0 +1,44 @@
+import { findVolume } from '../guest/find-volume.js';
+import { openGuest } from '../guest/guest.js';
+import { openImage } from '../image/open-image.js';
+import type { TaskContext } from './context.js';
+import { type CopyResult, copyDevice } from './copy-device.js';
+import { openOutput } from './output/open-output.js';
+
+export interface DownloadOptions {
+  /** What is there already is replaced. */
+  readonly force?: boolean | undefined;
+  /** Read the image although somebody is writing to it. */
+  readonly forceShare?: boolean | undefined;
+}
+
+export interface DownloadResult extends CopyResult {
+  /** What was asked for, as the guest names it: `/dev/sda1`. */
+  readonly device: string;
+  /** Bytes from the start of the disk. */
+  readonly offset: bigint;
+}
+
+/**
+ * Copies one device of a guest out of its disk image.
+ *
+ * @param device a name that {@link findVolume} knows
+ * @param output a path, or `-` for standard output
+ * @throws {DiskError} NOT_FOUND, USAGE when the name fits several, UNSAFE when the output is there already; BUSY, IO
+ */
+export async function download(
+  image: string,
+  device: string,
+  output: string,
+  { force, forceShare = false }: DownloadOptions,
+  context: TaskContext,
+): Promise<DownloadResult> {
+  const { signal, onWarning } = context;
+  await using source = await openImage(image, { access: 'read', forceShare, signal, onWarning });
+  const guest = await openGuest(source, { signal });
+  const volume = findVolume(guest, device);
+  for (const warning of guest.warnings) onWarning?.(warning);
+  const target = await openOutput(output, { source: volume.device, replace: force, signal, onWarning });
+  const result = await copyDevice(volume.device, target, {}, context);
+  return { device: volume.name, offset: volume.offset, ...result };
+}
