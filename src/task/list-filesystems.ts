@@ -92,48 +92,41 @@ export async function listFilesystems(options: ListOptions, context: TaskContext
 }
 
 async function contentEntry(guest: Guest, volume: Volume): Promise<Entry> {
-  const { name, content, device, problem, partition } = volume;
-  const common = { name, ...namesOf(volume), size: device.facts.size, problem, parent: partition ? diskName : '' };
-  const entry = { ...pick(common), mbr: mbrType(guest, partition) };
+  const { name, device, problem, partition } = volume;
+  const { label, uuid } = namesOf(volume);
+  const { type, vfs, ...facts } = await factsOf(guest, volume);
+  const mbr = mbrType(guest, partition);
+  const parent = partition === undefined ? '' : diskName;
+  return { name, type, vfs, label, uuid, mbr, size: device.facts.size, ...facts, problem, parent };
+}
+
+/** What is listed of a volume's content. */
+type ContentFacts = Pick<Entry, 'type' | 'vfs' | 'filesystemSize' | 'used' | 'free' | 'state' | 'reason'>;
+
+async function factsOf(guest: Guest, { content }: Volume): Promise<ContentFacts> {
   switch (content.kind) {
     case 'filesystem': {
       const { filesystem } = content;
+      const { type: vfs, size: filesystemSize } = filesystem;
       const usage = await usageOf(filesystem);
-      const state = stateOf(guest, filesystem);
-      return {
-        ...entry,
-        type: 'filesystem',
-        vfs: filesystem.type,
-        filesystemSize: filesystem.size,
-        ...usage,
-        ...state,
-      };
+      return { type: 'filesystem', vfs, filesystemSize, ...usage, ...stateOf(guest, filesystem) };
     }
-    case 'swap':
-      return {
-        ...entry,
-        type: 'swap',
-        vfs: content.swap.type,
-        filesystemSize: content.swap.size,
-        ...stateOf(guest, content.swap),
-      };
+    case 'swap': {
+      const { type: vfs, size: filesystemSize } = content.swap;
+      return { type: 'swap', vfs, filesystemSize, ...stateOf(guest, content.swap) };
+    }
     case 'recognised':
-      return { ...entry, type: content.usage === 'filesystem' ? 'filesystem' : 'other', vfs: content.type };
+      return { type: content.usage === 'filesystem' ? 'filesystem' : 'other', vfs: content.type };
     case 'damaged':
-      return { ...entry, type: 'filesystem', vfs: content.type, state: 'damaged', reason: content.reason };
+      return { type: 'filesystem', vfs: content.type, state: 'damaged', reason: content.reason };
     case 'ambiguous': {
       const reason = `it carries the signatures of ${content.types.join(' and ')}`;
-      return { ...entry, type: 'filesystem', vfs: content.types.join('/'), state: 'ambiguous', reason };
+      return { type: 'filesystem', vfs: content.types.join('/'), state: 'ambiguous', reason };
     }
     case 'extended':
     case 'unknown':
-      return { ...entry, type: 'other', vfs: content.kind };
+      return { type: 'other', vfs: content.kind };
   }
-}
-
-/** Of a filesystem's own names, only those that are names: a Filesystem is more than they are. */
-function pick({ name, label, uuid, size, problem, parent }: Omit<Entry, 'type' | 'vfs'>): Omit<Entry, 'type' | 'vfs'> {
-  return { name, label, uuid, size, problem, parent };
 }
 
 function stateOf({ hibernated }: Guest, { state }: Pick<Filesystem, 'state'>): Pick<Entry, 'state' | 'reason'> {
