@@ -1,5 +1,5 @@
 import { min, roundUp } from '../binary/convert.js';
-import type { RangeSet } from '../binary/range-set.js';
+import { RangeSet } from '../binary/range-set.js';
 import { isZero, zeroRuns } from '../binary/zeros.js';
 import type { BlockDevice } from '../device/block-device.js';
 import { clip, type Extent } from '../device/extent.js';
