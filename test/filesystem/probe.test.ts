@@ -243,3 +243,37 @@ describe('probe, of formats by their documents', () => {
     });
   }
 });
+
+describe('probe, of a partition that was something else before', () => {
+  for (const before of ['xfs', 'btrfs', 'ntfs', 'FAT 32', 'exfat', 'f2fs', 'swap', 'LUKS2']) {
+    const first = made[before];
+    if (first === undefined) continue;
+    needs({ programs: ['mke2fs', 'blkid', first.tool] })(
+      `finds ext4 alone where ${before} was, as blkid does`,
+      async () => {
+        const image = join(await temporaryFolder(), 'image');
+        await writeFile(image, '');
+        await truncate(image, Math.max(Number(first.size), 128 * mebibyte));
+        await run(first.tool, first.args(image));
+        await run('mke2fs', ['-Fqt', 'ext4', image]);
+        expect((await blkid(image)).TYPE).toBe('ext4');
+        await using device = await openRaw(image);
+        expect(await probe(device)).toMatchObject({ kind: 'one', match: { type: 'ext' } });
+      },
+    );
+  }
+
+  needs({ programs: ['mkfs.btrfs', 'mkfs.ntfs', 'blkid'] })(
+    'calls NTFS where btrfs was ambiguous, as blkid does',
+    async () => {
+      const image = join(await temporaryFolder(), 'image');
+      await writeFile(image, '');
+      await truncate(image, 128 * mebibyte);
+      await run('mkfs.btrfs', ['-q', image]);
+      await run('mkfs.ntfs', ['-qFf', image]);
+      expect((await attempt('blkid', ['-p', image])).status).toBe(8);
+      await using device = await openRaw(image);
+      expect(await probe(device)).toMatchObject({ kind: 'ambiguous' });
+    },
+  );
+});

@@ -94,7 +94,8 @@ export const filesystems: readonly Signature[] = [
   {
     type: 'f2fs',
     usage: 'filesystem',
-    marks: [0x400, 0x1400].map((base) => at(base, 0, [0x10, 0x20, 0xf5, 0xf2])),
+    // Its second superblock, one block further on, outlives mkswap.
+    marks: [at(superblock, 0, [0x10, 0x20, 0xf5, 0xf2])],
     size: disk.f2fs.size,
     inspect(view) {
       const { uuid, volume_name } = disk.f2fs.at(view);
