@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
 import { memoryDevice } from '../../src/device/memory-device.js';
 import { BufferPool, type Lease } from '../../src/nbd/buffer-pool.js';
 import type { Export } from '../../src/nbd/export.js';
@@ -13,7 +14,11 @@ export class RawClient {
   /** False: the client takes nothing, and no reply ever leaves. */
   taking = true;
 
+  /** The exports' devices are closed when the test ends. */
   constructor(exports: readonly Export[]) {
+    onTestFinished(async () => {
+      for (const { device } of exports) await device.close();
+    });
     this.session = new Session(
       exports,
       {

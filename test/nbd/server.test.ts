@@ -1,0 +1,169 @@
+import { readdirSync } from 'node:fs';
+import { link, lstat, readFile, symlink, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { memoryDevice } from '../../src/device/memory-device.js';
+import { NbdServer } from '../../src/nbd/index.js';
+import type { ServerOptions } from '../../src/nbd/server.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { info, optionBytes, READ, request, u32 } from './raw-client.js';
+
+async function serverAt(socketPath: string, options: ServerOptions = {}) {
+  const device = memoryDevice(64n << 20n);
+  const server = await NbdServer.listen([{ name: '', description: 'memory', device }], { socketPath }, options);
+  onTestFinished(async () => {
+    await server.close();
+    await device.close();
+  });
+  return server;
+}
+
+const connected = (path: string) =>
+  new Promise<Socket>((resolve, reject) => {
+    const socket = connect({ path }, () => resolve(socket));
+    socket.on('error', reject);
+    onTestFinished(() => {
+      socket.destroy();
+    });
+  });
+const closed = (socket: Socket) => new Promise<void>((resolve) => socket.once('close', () => resolve()));
+const hello = Buffer.concat([u32(3), optionBytes(7, info(''))]);
+/** Greeting, INFO_EXPORT and ACK. */
+const helloReply = 18 + 20 + 12 + 20;
+
+test('a unix socket is for its owner alone, and gone when the server is closed', async () => {
+  const path = join(await temporaryFolder(), 's');
+  const server = await serverAt(path);
+  const { mode } = await lstat(path);
+  expect(mode & 0o777).toBe(0o600);
+  await server.close();
+  await expect(lstat(path)).rejects.toThrow('ENOENT');
+});
+
+test('replaces a socket on which nobody answers', async () => {
+  const folder = await temporaryFolder();
+  const path = join(folder, 's');
+  // Node removes the name that it bound; another name of the same socket stays, as after kill -9.
+  const dead = createServer().listen({ path: join(folder, 'dead') });
+  await new Promise((resolve) => dead.once('listening', resolve));
+  await link(join(folder, 'dead'), path);
+  await new Promise((resolve) => dead.close(resolve));
+  expect((await lstat(path)).isSocket()).toBe(true);
+  await serverAt(path);
+  await connected(path);
+});
+
+test('refuses the socket of a live server, which goes on', async () => {
+  const path = join(await temporaryFolder(), 's');
+  await serverAt(path);
+  await expect(serverAt(path)).rejects.toMatchObject({ code: 'BUSY' });
+  await connected(path);
+});
+
+test.each(['file', 'link'])('never removes a %s at its path', async (kind) => {
+  const folder = await temporaryFolder();
+  const path = join(folder, 's');
+  await writeFile(join(folder, 'target'), 'precious');
+  await (kind === 'file' ? writeFile(path, 'precious') : symlink('target', path));
+  await expect(serverAt(path)).rejects.toMatchObject({ code: 'USAGE' });
+  expect(await readFile(path, 'utf8')).toBe('precious');
+});
+
+test('refuses a path that is too long for a socket', async () => {
+  await expect(serverAt(`/tmp/${'x'.repeat(110)}`)).rejects.toMatchObject({ code: 'USAGE' });
+});
+
+test('says who is wrong when the port is taken', async () => {
+  const device = memoryDevice(0n);
+  const exports = [{ name: '', description: 'memory', device }];
+  const server = await NbdServer.listen(exports, { host: '127.0.0.1', port: 0 });
+  onTestFinished(() => server.close());
+  await expect(NbdServer.listen(exports, server.address)).rejects.toMatchObject({ code: 'BUSY' });
+});
+
+test('a client that goes away with replies outstanding harms nobody', async () => {
+  const path = join(await temporaryFolder(), 's');
+  await serverAt(path);
+  for (let round = 0; round < 20; round++) {
+    const socket = await connected(path);
+    const many = Array.from({ length: 64 }, () => request({ type: READ, length: 1 << 20 }));
+    await new Promise((resolve) => socket.write(Buffer.concat([hello, ...many]), resolve));
+    socket.destroy();
+  }
+  const socket = await connected(path);
+  socket.write(hello);
+  const [chunk] = await new Promise<Buffer[]>((resolve) => socket.once('data', (data: Buffer) => resolve([data])));
+  expect(chunk?.toString('latin1', 0, 8)).toBe('NBDMAGIC');
+});
+
+test('a client that closes its side still gets every reply', async () => {
+  const path = join(await temporaryFolder(), 's');
+  await serverAt(path);
+  const socket = await connected(path);
+  let received = 0;
+  socket.on('data', (data: Buffer) => {
+    received += data.length;
+  });
+  const many = Array.from({ length: 40 }, () => request({ type: READ, length: 2 << 20 }));
+  socket.end(Buffer.concat([hello, ...many]));
+  await closed(socket);
+  expect(received).toBe(helloReply + 40 * (16 + (2 << 20)));
+});
+
+test('closing answers what was received, drops half a request and an idle client', async () => {
+  const path = join(await temporaryFolder(), 's');
+  const server = await serverAt(path);
+  const idle = await connected(path);
+  const busy = await connected(path);
+  let received = 0;
+  busy.on('data', (data: Buffer) => {
+    received += data.length;
+  });
+  idle.resume();
+  busy.write(Buffer.concat([hello, request({ type: READ, length: 1 << 20 }), request({ type: READ }).subarray(0, 9)]));
+  await expect.poll(() => received).toBe(helloReply + 16 + (1 << 20));
+  await Promise.all([server.close(), closed(busy), closed(idle)]);
+});
+
+test('a client that takes no replies cannot hold up the end', async () => {
+  const path = join(await temporaryFolder(), 's');
+  const server = await serverAt(path, { grace: 50 });
+  const socket = await connected(path);
+  socket.on('error', () => {});
+  socket.pause();
+  const many = Array.from({ length: 64 }, () => request({ type: READ, length: 4 << 20 }));
+  await new Promise((resolve) => socket.write(Buffer.concat([hello, ...many]), resolve));
+  await server.close();
+});
+
+test('drops a client that does not negotiate in time', async () => {
+  const path = join(await temporaryFolder(), 's');
+  await serverAt(path, { handshakeTimeout: 20 });
+  const socket = await connected(path);
+  socket.resume();
+  await closed(socket);
+});
+
+test('200 clients that leave at any point of the protocol leak no descriptors', async () => {
+  const path = join(await temporaryFolder(), 's');
+  const server = await serverAt(path);
+  const descriptors = () => readdirSync('/proc/self/fd').length;
+  const before = descriptors();
+  const all = Buffer.concat([
+    hello,
+    request({ type: READ, length: 1 << 16 }),
+    request({ type: READ, length: 1 << 20 }),
+  ]);
+  for (let round = 0; round < 200; round++) {
+    const socket = connect({ path });
+    socket.on('error', () => {});
+    await new Promise<void>((resolve) => socket.once('connect', () => resolve()));
+    const point = (round * 37) % (all.length + 1);
+    if (point > 0) await new Promise((resolve) => socket.write(all.subarray(0, point), resolve));
+    socket.destroy();
+    await closed(socket);
+  }
+  await server.close();
+  await expect.poll(descriptors).toBeLessThanOrEqual(before);
+});
