@@ -118,7 +118,12 @@ async function factsOf(guest: Guest, { content }: Volume): Promise<ContentFacts>
     case 'recognised':
       return { type: content.usage === 'filesystem' ? 'filesystem' : 'other', vfs: content.type };
     case 'damaged':
-      return { type: 'filesystem', vfs: content.type, state: 'damaged', reason: content.reason };
+      return {
+        type: content.type === 'swap' ? 'swap' : 'filesystem',
+        vfs: content.type,
+        state: 'damaged',
+        reason: content.reason,
+      };
     case 'ambiguous': {
       const reason = `it carries the signatures of ${content.types.join(' and ')}`;
       return { type: 'filesystem', vfs: content.types.join('/'), state: 'ambiguous', reason };
