@@ -2,8 +2,6 @@ import { basename } from 'node:path';
 import type { BlockDevice } from '../device/block-device.js';
 import { memoryDevice } from '../device/memory-device.js';
 import { DiskError, hasCode } from '../error/disk-error.js';
-import { findVolume } from '../guest/find-volume.js';
-import { openGuest } from '../guest/guest.js';
 import { openImage } from '../image/open-image.js';
 import { type Address, type Export, isWritable, loopback, NbdServer } from '../nbd/index.js';
 import type { TaskContext } from './context.js';
@@ -98,6 +96,11 @@ async function openSource({ source, readOnly = false, force, forceShare }: Serve
 }
 
 async function partitionOf(disk: BlockDevice, name: string, { signal, onWarning }: TaskContext): Promise<BlockDevice> {
+  // Only here, since every other server starts without what reads partitions and filesystems.
+  const [{ openGuest }, { findVolume }] = await Promise.all([
+    import('../guest/guest.js'),
+    import('../guest/find-volume.js'),
+  ]);
   const guest = await openGuest(disk, signal === undefined ? {} : { signal });
   for (const warning of guest.warnings) onWarning?.(warning);
   return findVolume(guest, name).device;
