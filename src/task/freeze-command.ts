@@ -3,6 +3,7 @@ import { DiskError } from '../error/disk-error.js';
 import { thawMount } from '../host/freeze.js';
 import { freezeUnderGuard, type Guard, type GuardEnd, stillFrozen } from '../host/freeze-guard-client.js';
 import type { GuardTask } from '../host/freeze-guard-protocol.js';
+import { removeRecord } from '../host/freeze-record.js';
 import { type Command, type Ended, requireProgram, startCommand } from '../host/process.js';
 import type { TaskContext } from './context.js';
 
@@ -44,6 +45,8 @@ export async function runFrozen(
     outcome = await wait(child, guard, task.timeout, context);
   } finally {
     thawed = await thawAll(task, guard);
+    // Nobody else has to be told what became of it.
+    if (thawed.stuck.length === 0) for (const { device } of task.mounts) removeRecord(device);
   }
   const frozenFor = Math.round(performance.now() - began);
   const timedOut = outcome === 'timeout' || thawed.end.why === 'timeout';
