@@ -1,4 +1,4 @@
-import { min } from '../binary/convert.js';
+import { min, toNumber } from '../binary/convert.js';
 import { viewOf } from '../binary/layout.js';
 import type { BlockDevice } from '../device/block-device.js';
 import type { Extent } from '../device/extent.js';
@@ -72,7 +72,7 @@ export class Performer {
   }
 
   #read(request: Request): Promise<Lease> {
-    const length = Number(request.length);
+    const length = toNumber(request.length);
     const { replies } = this;
     if (length >= holeSearch && this.device.facts.extents && replies.style !== 'simple') {
       if (!commandFlags.has(request.flags, 'DF')) return this.#readAround(request);
@@ -132,7 +132,7 @@ export class Performer {
     const lease = this.pool.take(cachePiece);
     try {
       for (let at = offset; at < end; at += BigInt(cachePiece)) {
-        await this.device.read(lease.bytes.subarray(0, Number(min(BigInt(cachePiece), end - at))), at);
+        await this.device.read(lease.bytes.subarray(0, toNumber(min(BigInt(cachePiece), end - at))), at);
       }
     } finally {
       lease.release();

@@ -1,3 +1,4 @@
+import { toNumber } from '../binary/convert.js';
 import { viewOf } from '../binary/layout.js';
 import type { Extent } from '../device/extent.js';
 import type { BufferPool, Lease } from './buffer-pool.js';
@@ -92,7 +93,10 @@ export class Replies {
   /** The reply to a read as a chunk for each extent, and what of it has still to be read. Never for simple replies. */
   pieces(request: Request, extents: readonly Extent[]): { lease: Lease; parts: ReadPart[] } {
     const holeSize = this.#header + offsetHole.size;
-    const size = extents.reduce((sum, { zero, length }) => sum + (zero ? holeSize : this.dataRoom + Number(length)), 0);
+    const size = extents.reduce(
+      (sum, { zero, length }) => sum + (zero ? holeSize : this.dataRoom + toNumber(length)),
+      0,
+    );
     const lease = this.pool.take(size);
     const view = viewOf(lease.bytes);
     const parts: ReadPart[] = [];
@@ -101,14 +105,14 @@ export class Replies {
       const last = index === extents.length - 1;
       if (zero) {
         this.#chunk(view, at, request, replyType.OFFSET_HOLE, offsetHole.size, last);
-        offsetHole.put(view, { offset, hole_size: Number(length) }, at + this.#header);
+        offsetHole.put(view, { offset, hole_size: toNumber(length) }, at + this.#header);
         at += holeSize;
       } else {
-        this.#chunk(view, at, request, replyType.OFFSET_DATA, offsetData.size + Number(length), last);
+        this.#chunk(view, at, request, replyType.OFFSET_DATA, offsetData.size + toNumber(length), last);
         offsetData.put(view, { offset }, at + this.#header);
         at += this.dataRoom;
-        parts.push({ offset, target: lease.bytes.subarray(at, at + Number(length)) });
-        at += Number(length);
+        parts.push({ offset, target: lease.bytes.subarray(at, at + toNumber(length)) });
+        at += toNumber(length);
       }
     }
     return { lease, parts };
@@ -131,7 +135,7 @@ export class Replies {
     for (const extent of extents) {
       const status = statusOf(extent);
       if (extended) descriptorExt.put(view, { length: extent.length, status: BigInt(status) }, at);
-      else descriptor.put(view, { length: Number(extent.length), status }, at);
+      else descriptor.put(view, { length: toNumber(extent.length), status }, at);
       at += each.size;
     }
     return lease;

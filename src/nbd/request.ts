@@ -7,6 +7,7 @@ import {
   compactRequest,
   type ErrorName,
   extendedRequest,
+  length32,
   magic,
   statusPayload,
   transmissionFlags,
@@ -143,7 +144,7 @@ export function judge({ export: exported, style, allocation }: Negotiated): (req
 }
 
 /** Bytes: the range's length and one ID, since there is but one context. */
-export const statusPayloadSize = statusPayload.size + 4;
+export const statusPayloadSize = statusPayload.size + length32.size;
 
 function statusPayloadRefusal({ payload }: Request): Refusal | undefined {
   return payload === BigInt(statusPayloadSize)

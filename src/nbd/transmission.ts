@@ -1,8 +1,9 @@
+import { toNumber } from '../binary/convert.js';
 import type { BufferPool, Lease } from './buffer-pool.js';
 import { maximumPayload } from './export.js';
 import type { Negotiated } from './handshake.js';
 import type { InputBuffer } from './input-buffer.js';
-import { command } from './on-wire.js';
+import { command, descriptorExt } from './on-wire.js';
 import { mostDescriptors, Performer } from './perform.js';
 import { Replies } from './replies.js';
 import { judge, parseRequest, type Refusal, type Request, requestSize } from './request.js';
@@ -126,7 +127,7 @@ export class Transmission {
       this.#start(request, refusal, cost, nothing, undefined);
       return;
     }
-    const size = Number(request.payload);
+    const size = toNumber(request.payload);
     const lease = refusal === undefined && size > copyLimit ? this.pool.take(size) : undefined;
     this.#arriving = { request, refusal, cost, size, filled: 0, lease };
   }
@@ -181,7 +182,7 @@ export class Transmission {
 
 /** Bytes of memory that a request takes at most until its reply has left. */
 function costOf({ type, length, payload }: Request): number {
-  if (payload > 0n) return Math.max(smallestCost, payload > maximumPayload ? 0 : Number(payload));
-  if (type === command.READ && length <= maximumPayload) return Math.max(smallestCost, Number(length));
-  return type === command.BLOCK_STATUS ? mostDescriptors * 16 : smallestCost;
+  if (payload > 0n) return Math.max(smallestCost, payload > maximumPayload ? 0 : toNumber(payload));
+  if (type === command.READ && length <= maximumPayload) return Math.max(smallestCost, toNumber(length));
+  return type === command.BLOCK_STATUS ? mostDescriptors * descriptorExt.size : smallestCost;
 }
