@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { DiskError } from '../error/disk-error.js';
+import { wrapSystemError } from './errno.js';
 import { freezeMount, lockMemory, rehearseThaw, thawDescriptor, unlockMemory } from './freeze.js';
 import { type GuardCommand, type GuardEvent, type GuardedMount, parseTask } from './freeze-guard-protocol.js';
 import { findRecord, hasRecord, removeRecord, startTimeOf, type ThawReason, writeRecord } from './freeze-record.js';
@@ -13,10 +14,7 @@ import { findRecord, hasRecord, removeRecord, startTimeOf, type ThawReason, writ
  */
 const { mounts, timeout } = parseTask(process.argv[2] ?? '');
 const guard = { pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
-const descriptors = mounts.map((mount) => ({
-  mount,
-  fd: openSync(mount.mountPoint, constants.O_RDONLY | constants.O_DIRECTORY),
-}));
+const descriptors: { mount: GuardedMount; fd: number }[] = [];
 
 /** What is frozen now, by us, in the order in which it was. */
 const frozen: { mount: GuardedMount; fd: number }[] = [];
@@ -35,18 +33,28 @@ function startTimer(): void {
   if (timeout > 0) timer = setTimeout(() => end('timeout'), timeout);
 }
 
+function openMount(mountPoint: string): number {
+  try {
+    return openSync(mountPoint, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    throw wrapSystemError(`open ${mountPoint}`, error, { device: mountPoint });
+  }
+}
+
 /** Thaws what is frozen, the last one first. */
 function thawAll(why: ThawReason | 'asked'): void {
   const thawed: GuardedMount[] = [];
+  const thawedBefore: GuardedMount[] = [];
   for (let at = frozen.pop(); at !== undefined; at = frozen.pop()) {
     try {
       // Where it was not frozen any more somebody else has thawed it, and knows.
       if (thawDescriptor(at.fd, at.mount.mountPoint)) thawed.push(at.mount);
-      else removeRecord(at.mount.device);
+      else thawedBefore.push(at.mount);
     } catch (error) {
       stuck.push(error instanceof Error ? error.message : String(error));
     }
   }
+  for (const { device } of thawedBefore) removeRecord(device);
   for (const { id, device, mountPoint } of thawed) {
     if (why === 'asked') removeRecord(device);
     else {
@@ -122,6 +130,8 @@ const commands: Readonly<Record<GuardCommand, () => void>> = {
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => end('signal'));
 process.on('SIGUSR2', standDownThawed);
+// A mistake in here must not leave anything frozen either.
+process.on('uncaughtException', () => end('abandoned'));
 process.stdout.on('error', () => {});
 const input = createInterface({ input: process.stdin });
 input.on('line', (line) => {
@@ -131,10 +141,12 @@ input.on('close', () => {
   if (!released) end('abandoned');
 });
 
-rehearseThaw();
-const memoryLocked = lockMemory();
-startTimer();
+let memoryLocked = false;
 try {
+  for (const mount of mounts) descriptors.push({ mount, fd: openMount(mount.mountPoint) });
+  rehearseThaw();
+  memoryLocked = lockMemory();
+  startTimer();
   for (const at of descriptors) {
     if (ending !== undefined) break;
     await freezeOne(at);

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { DiskError } from '../error/disk-error.js';
 import { errnoName, systemError } from './errno.js';
 import { tryCall } from './libc.js';
@@ -86,7 +87,7 @@ async function fsfreeze(option: '--freeze' | '--unfreeze', mountPoint: string): 
 export function thawDescriptor(fd: number, mountPoint: string): boolean {
   const errno = tryCall('ioctlNumber', fd, FITHAW, 0);
   if (errno === 0) return true;
-  if (errno === -22) return false;
+  if (errno === -constants.errno.EINVAL) return false;
   throw systemError(`thaw ${mountPoint}`, errnoName(-Number(errno)), { device: mountPoint });
 }
 

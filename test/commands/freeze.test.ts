@@ -79,6 +79,14 @@ describe('freeze', () => {
     expect(stderr).toMatch(/this kind of filesystem cannot be frozen|not permitted: only root/);
   });
 
+  it('says that it may not open a mount point of somebody else', async () => {
+    const { mountPoint } = await mounted('ext4');
+    await run('chmod', ['700', mountPoint]);
+    const { status, stderr } = await disktool(['freeze', mountPoint], { uid: 65534, gid: 65534, cwd: '/' });
+    expect(status).toBe(1);
+    expect(stderr).toContain(`${mountPoint}: permission denied (EACCES)`);
+  });
+
   it('says that only root may', async () => {
     const { mountPoint } = await mounted('ext4');
     safetyNet(mountPoint);
