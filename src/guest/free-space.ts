@@ -91,6 +91,7 @@ async function freeSpaceOf(guest: Guest, volume: Volume, signal: AbortSignal | u
       return freeSpaceOfFilesystem(content.filesystem, signal);
     case 'swap':
       if (guest.hibernated !== undefined) return leaveAlone('refused', `the guest is hibernated: ${guest.hibernated}`);
+      if (content.swap.state.kind !== 'clean') return leaveAlone('refused', content.swap.state.reason);
       return { free: content.swap.freeSpace() };
     case 'damaged':
       return leaveAlone('refused', content.reason);

@@ -1,0 +1,22 @@
+import { crc32c } from '@node-rs/crc32';
+
+/**
+ * crc32c as the kernel's filesystems keep it: neither started from the complement nor complemented at the end, so that
+ * checksums chain by passing one as the seed of the next.
+ */
+export function rawCrc32c(seed: number, bytes: Uint8Array): number {
+  return ~crc32c(bytes, ~seed >>> 0) >>> 0;
+}
+
+const crc16Table = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let i = 0; i < 8; i++) crc = crc & 1 ? (crc >>> 1) ^ 0xa001 : crc >>> 1;
+  return crc;
+});
+
+/** CRC-16/ARC (polynomial 0x8005, reflected), continued from `seed`: the kernel's lib/crc16.c. */
+export function crc16(seed: number, bytes: Uint8Array): number {
+  let crc = seed;
+  for (const byte of bytes) crc = (crc >>> 8) ^ (crc16Table[(crc ^ byte) & 0xff] ?? 0);
+  return crc;
+}

@@ -1,0 +1,132 @@
+import { toNumber } from '../../binary/convert.js';
+import { crc16, rawCrc32c } from '../../binary/crc.js';
+import { viewOf } from '../../binary/layout.js';
+import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
+import { DiskError } from '../../error/disk-error.js';
+import { hex, type Place } from '../../error/message.js';
+import { descriptorBlock, descriptorBlockCount, descriptorsPerBlock, inodeTableLength } from './geometry.js';
+import { extGroup, extGroupHigh, groupFlags, roCompat } from './on-disk.js';
+import { littleEndian32, type Superblock } from './superblock.js';
+
+/** The checked facts of one block group. */
+export interface Group {
+  readonly number: number;
+  readonly blockBitmap: number;
+  readonly inodeBitmap: number;
+  /** The first block of the inode table. */
+  readonly inodeTable: number;
+  readonly freeClusterCount: number;
+  /** The block bitmap was never written: what it would say follows from where the metadata lies. */
+  readonly bitmapUninitialised: boolean;
+  readonly bitmapChecksum: number;
+  /** Of `bitmapChecksum`: 0xffff when only its low half is kept. */
+  readonly bitmapChecksumMask: number;
+}
+
+/** Blocks of descriptors that are read in one request. */
+const blocksARead = 64;
+
+/**
+ * Reads the descriptors of all groups, checksums verified.
+ *
+ * @throws {DiskError} CORRUPT
+ */
+export async function readGroups(
+  device: BlockDevice,
+  superblock: Superblock,
+  options: RequestOptions,
+): Promise<Group[]> {
+  const { blockSize, groupCount, descriptorSize } = superblock;
+  const perBlock = descriptorsPerBlock(superblock);
+  const blocks = descriptorBlockCount(superblock);
+  const groups: Group[] = [];
+  for (let index = 0; index < blocks; ) {
+    const first = descriptorBlock(superblock, index);
+    let count = 1;
+    while (
+      count < blocksARead &&
+      index + count < blocks &&
+      descriptorBlock(superblock, index + count) === first + count
+    ) {
+      count++;
+    }
+    if (first + count > superblock.blockCount) {
+      throw DiskError.corrupt({
+        structure: 'ext4 group descriptors',
+        device: device.name,
+        field: 'block',
+        actual: first,
+        expected: `below ${superblock.blockCount}`,
+      });
+    }
+    const memory = new Uint8Array(count * blockSize);
+    await device.read(memory, BigInt(first) * BigInt(blockSize), options);
+    const last = Math.min(groupCount, (index + count) * perBlock);
+    for (let number = index * perBlock; number < last; number++) {
+      const start = (number - index * perBlock) * descriptorSize;
+      const place: Place = {
+        structure: `ext4 group descriptor ${number}`,
+        device: device.name,
+        offset: BigInt(first) * BigInt(blockSize) + BigInt(start),
+      };
+      groups.push(check(memory.subarray(start, start + descriptorSize), number, superblock, place));
+    }
+    index += count;
+  }
+  return groups;
+}
+
+function check(descriptor: Uint8Array, number: number, superblock: Superblock, place: Place): Group {
+  const view = viewOf(descriptor);
+  const low = extGroup.at(view);
+  const high = descriptor.length > extGroup.size ? extGroupHigh.at(view, extGroup.size) : undefined;
+  const checksummed = checkChecksum(descriptor, low.bg_checksum, number, superblock, place);
+  const block = (field: string, highHalf: number | undefined, lowHalf: number, length: number): number => {
+    const value = (BigInt(highHalf ?? 0) << 32n) | BigInt(lowHalf);
+    const last = superblock.blockCount - length;
+    if (value <= BigInt(superblock.firstDataBlock) || value > BigInt(last)) {
+      throw DiskError.corrupt({
+        ...place,
+        field,
+        actual: value,
+        expected: `${superblock.firstDataBlock + 1} to ${last}`,
+      });
+    }
+    return toNumber(value);
+  };
+  return {
+    number,
+    blockBitmap: block('bg_block_bitmap', high?.bg_block_bitmap_hi, low.bg_block_bitmap_lo, 1),
+    inodeBitmap: block('bg_inode_bitmap', high?.bg_inode_bitmap_hi, low.bg_inode_bitmap_lo, 1),
+    inodeTable: block('bg_inode_table', high?.bg_inode_table_hi, low.bg_inode_table_lo, inodeTableLength(superblock)),
+    freeClusterCount: (high?.bg_free_blocks_count_hi ?? 0) * 0x1_0000 + low.bg_free_blocks_count_lo,
+    // Without checksums the flag means nothing: it is the checksum that vouches for it.
+    bitmapUninitialised: checksummed && groupFlags.has(low.bg_flags, 'BLOCK_UNINIT'),
+    bitmapChecksum: (high?.bg_block_bitmap_csum_hi ?? 0) * 0x1_0000 + low.bg_block_bitmap_csum_lo,
+    bitmapChecksumMask: high === undefined ? 0xffff : 0xffff_ffff,
+  };
+}
+
+/** @returns whether the filesystem has checksums of its descriptors */
+function checkChecksum(
+  descriptor: Uint8Array,
+  actual: number,
+  number: number,
+  superblock: Superblock,
+  place: Place,
+): boolean {
+  const crc32 = roCompat.has(superblock.roCompat, 'metadata_csum');
+  if (!crc32 && !roCompat.has(superblock.roCompat, 'uninit_bg')) return false;
+  const { offset, size } = extGroup.fields.bg_checksum;
+  const before = descriptor.subarray(0, offset);
+  const after = descriptor.subarray(offset + size);
+  const label = littleEndian32(number);
+  // metadata_csum counts the field itself as zeros, uninit_bg leaves it out.
+  const expected = crc32
+    ? [label, before, new Uint8Array(size), after].reduce(rawCrc32c, superblock.checksumSeed) & 0xffff
+    : [superblock.uuidBytes, label, before, after].reduce(crc16, 0xffff);
+  if (actual !== expected) {
+    throw DiskError.corrupt({ ...place, field: 'bg_checksum', actual: hex(actual), expected: hex(expected) });
+  }
+  return true;
+}

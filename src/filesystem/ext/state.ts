@@ -1,0 +1,101 @@
+import { toNumber } from '../../binary/convert.js';
+import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
+import { readView } from '../../device/read-view.js';
+import type { FilesystemState } from '../filesystem.js';
+import { compat, extMmp, incompat, mmpMagic, mmpSeqClean, mmpSeqFsck, roCompat, stateFlags } from './on-disk.js';
+import type { Superblock } from './superblock.js';
+
+/** Features with which the bitmaps mean what they always did. */
+const understood = {
+  incompat: [
+    'filetype',
+    'needs_recovery',
+    'meta_bg',
+    'extent',
+    '64bit',
+    'mmp',
+    'flex_bg',
+    'ea_inode',
+    'metadata_csum_seed',
+    'large_dir',
+    'inline_data',
+    'encrypt',
+    'casefold',
+  ],
+  roCompat: [
+    'sparse_super',
+    'large_file',
+    'btree_dir',
+    'huge_file',
+    'uninit_bg',
+    'dir_nlink',
+    'extra_isize',
+    'quota',
+    'bigalloc',
+    'metadata_csum',
+    'read-only',
+    'project',
+    'verity',
+    'orphan_present',
+  ],
+} as const;
+
+/**
+ * Whether the bitmaps can be believed.
+ *
+ * Files that were deleted while open (s_last_orphan, orphan_present) are no reason to doubt: the bitmaps still count
+ * their blocks as used.
+ *
+ * @throws {DiskError} IO, CANCELLED
+ */
+export async function readState(
+  device: BlockDevice,
+  superblock: Superblock,
+  options: RequestOptions,
+): Promise<FilesystemState> {
+  const unknown = [
+    ...incompat.beyond(superblock.incompat, understood.incompat),
+    ...roCompat.beyond(superblock.roCompat, understood.roCompat),
+    // lazy_bg leaves bitmaps unwritten and does not say so in the descriptors.
+    ...(compat.has(superblock.compat, 'lazy_bg') ? ['lazy_bg'] : []),
+  ];
+  const [feature] = unknown;
+  if (feature !== undefined) return unsupported(feature, `it uses ${unknown.join(', ')}, which disktool does not know`);
+  if (compat.has(superblock.compat, 'has_journal') && superblock.journalInode === 0) {
+    return unsupported('external journal', 'its journal lies on another device');
+  }
+  const { state } = superblock;
+  if (stateFlags.has(state, 'ERROR_FS')) {
+    return { kind: 'damaged', reason: 'it is marked as having errors: run e2fsck on it' };
+  }
+  if (incompat.has(superblock.incompat, 'needs_recovery')) {
+    const reason = 'its journal needs recovery: start the guest and shut it down properly, or run e2fsck on it';
+    return { kind: 'needs-recovery', reason };
+  }
+  if (!stateFlags.has(state, 'VALID_FS') || stateFlags.has(state, 'ORPHAN_FS')) {
+    const reason = 'it was not unmounted in good order: start the guest and shut it down properly, or run e2fsck on it';
+    return { kind: 'needs-recovery', reason };
+  }
+  return incompat.has(superblock.incompat, 'mmp') ? readMmp(device, superblock, options) : { kind: 'clean' };
+}
+
+async function readMmp(device: BlockDevice, superblock: Superblock, options: RequestOptions): Promise<FilesystemState> {
+  const offset = BigInt(superblock.mmpBlock) * BigInt(superblock.blockSize);
+  if (offset + BigInt(extMmp.size) > device.facts.size) {
+    return { kind: 'damaged', reason: 'its block of multiple mount protection lies behind the end of the device' };
+  }
+  const mmp = extMmp.at(await readView(device, offset, toNumber(BigInt(extMmp.size)), options));
+  if (mmp.mmp_magic !== mmpMagic) {
+    return { kind: 'damaged', reason: 'its block of multiple mount protection is damaged: run e2fsck on it' };
+  }
+  if (mmp.mmp_seq === mmpSeqClean) return { kind: 'clean' };
+  const who = mmp.mmp_seq === mmpSeqFsck ? 'e2fsck is at work on it' : 'somebody has it mounted';
+  return {
+    kind: 'in-use',
+    reason: `${who}, by its multiple mount protection: see that nobody does, then run tune2fs -E clear_mmp`,
+  };
+}
+
+function unsupported(feature: string, reason: string): FilesystemState {
+  return { kind: 'unsupported', feature, reason };
+}
