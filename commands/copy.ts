@@ -1,10 +1,13 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { forceShare, imageArg } from '../src/cli/flags.js';
+import { forceShare, imageArg, strict } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/quantities.js';
+import { describeSparsify } from '../src/cli/view/sparsify.js';
 import { DiskError } from '../src/error/disk-error.js';
 import { copyImage } from '../src/task/copy.js';
 import type { CopyResult } from '../src/task/copy-device.js';
+import { reportStatus, type SparsifyReport } from '../src/task/sparsify/report.js';
+import { sparsifyCopy } from '../src/task/sparsify/sparsify-copy.js';
 
 export default class Copy extends BaseCommand<typeof Copy> {
   static override summary = 'copy a disk image, zeros as holes';
@@ -34,22 +37,29 @@ DST appears whole or not at all, and is on the disk when the command ends. A blo
     sparsify: Flags.boolean({ summary: 'leave out what the filesystems in the image call free' }),
     force: Flags.boolean({ char: 'f', summary: 'replace a file that is there already' }),
     'force-share': forceShare,
+    strict,
   };
 
-  async run(): Promise<CopyResult> {
+  async run(): Promise<CopyResult | SparsifyReport> {
     const { source, destination } = this.args;
-    const { sparsify, force, 'force-share': forceShare } = this.flags;
+    const { sparsify, strict, force, 'force-share': forceShare } = this.flags;
     if (destination === '-' && this.jsonEnabled()) {
       throw new DiskError('USAGE', '--json and - both need standard output: choose one');
     }
-    const result = await this.withProgress(`copy ${source}`, (context) =>
-      copyImage(source, destination, { sparsify, force, forceShare }, context),
-    );
-    if (!this.jsonEnabled() && destination !== '-') {
-      this.log(
-        `${destination}: ${formatSize(result.size)}, ${result.cloned ? 'shared with the source' : `${formatSize(result.written)} written`}`,
+    const silent = this.jsonEnabled() || destination === '-';
+    if (sparsify) {
+      const report = await this.withProgress(`copy ${source}`, (context) =>
+        sparsifyCopy(source, destination, { force, forceShare }, context),
       );
+      this.status = reportStatus(report, strict);
+      if (!silent) this.log(describeSparsify(report));
+      return report;
     }
+    const result = await this.withProgress(`copy ${source}`, (context) =>
+      copyImage(source, destination, { force, forceShare }, context),
+    );
+    const how = result.cloned ? 'shared with the source' : `${formatSize(result.written)} written`;
+    if (!silent) this.log(`${destination}: ${formatSize(result.size)}, ${how}`);
     return result;
   }
 }

@@ -7,6 +7,7 @@ import { DiskError } from '../src/error/disk-error.js';
 import type { TaskContext } from '../src/task/context.js';
 import { reportStatus, type SparsifyReport } from '../src/task/sparsify/report.js';
 import { sparsify } from '../src/task/sparsify/sparsify.js';
+import { sparsifyCopy } from '../src/task/sparsify/sparsify-copy.js';
 
 export default class Sparsify extends BaseCommand<typeof Sparsify> {
   static override summary = 'make disk images small again';
@@ -57,9 +58,12 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
 
   async run(): Promise<{ images: readonly SparsifyReport[] }> {
     const { image: images } = this.args;
-    if (this.flags.output !== undefined && images.length > 1) {
+    const { output } = this.flags;
+    if (output !== undefined && images.length > 1) {
       throw new DiskError('USAGE', `--output takes one image, not ${images.length}`);
     }
+    if (output === '-')
+      throw new DiskError('USAGE', '--output takes a file: to write to standard output, use copy --sparsify');
     const reports: SparsifyReport[] = [];
     for (const image of images) {
       try {
@@ -78,7 +82,20 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
   }
 
   #sparsify(image: string, context: TaskContext): Promise<SparsifyReport> {
-    const { 'dry-run': dryRun, 'force-share': forceShare, ignore, zero, minimum, scan, discard, force } = this.flags;
-    return sparsify(image, { dryRun, forceShare, ignore, zero, minimum, scan, discard, force }, context);
+    const {
+      output,
+      'dry-run': dryRun,
+      'force-share': forceShare,
+      ignore,
+      zero,
+      minimum,
+      scan,
+      discard,
+      force,
+    } = this.flags;
+    const common = { forceShare, ignore, zero, minimum, force };
+    return output === undefined || dryRun
+      ? sparsify(image, { ...common, dryRun, scan, discard }, context)
+      : sparsifyCopy(image, output, common, context);
   }
 }

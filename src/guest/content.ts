@@ -66,3 +66,21 @@ export function sizeProblem(content: Content, size: bigint): string | undefined 
     ? `what it holds says that it has ${own} bytes, and there are only ${size}: the image may be cut short`
     : undefined;
 }
+
+/** One word for what a volume holds, as blkid spells it where that has a word. */
+export function typeOfContent(content: Content): string {
+  switch (content.kind) {
+    case 'filesystem':
+      return content.filesystem.type;
+    case 'swap':
+      return content.swap.type;
+    case 'recognised':
+    case 'damaged':
+      return content.type;
+    case 'ambiguous':
+      return content.types.join('/');
+    case 'extended':
+    case 'unknown':
+      return content.kind;
+  }
+}

@@ -57,7 +57,11 @@ export async function statFile(fd: number, path: string): Promise<BigIntStats> {
  * @throws {DiskError} BUSY when a block device is claimed already (the exclusive modes), READ_ONLY, IO
  */
 export async function reopen(fd: number, mode: OpenMode, path: string): Promise<number> {
-  return await open(`/proc/self/fd/${fd}`, flags[mode]).catch((error: unknown) => {
+  const place = `/proc/self/fd/${fd}`;
+  // That it was read is no news about a disk image. Only its owner may hide it.
+  const quietly = await open(place, flags[mode] | constants.O_NOATIME).catch(() => undefined);
+  if (quietly !== undefined) return quietly;
+  return await open(place, flags[mode]).catch((error: unknown) => {
     throw errnoOf(error) === 'ENOENT'
       ? new DiskError('IO', `${path}: cannot be opened, since /proc is not mounted`, { device: path, cause: error })
       : inWords(path, mode.startsWith('write') ? 'write' : 'read', error);

@@ -4,8 +4,8 @@ import { table } from '../table.js';
 
 /** What a person reads after an image was made small, or before it would be. */
 export function describeSparsify(report: SparsifyReport): string {
-  const { image, dryRun, volumes, zeros, allocatedBefore, allocatedAfter } = report;
-  const heading = dryRun ? 'reclaimable' : 'freed';
+  const { image, output, dryRun, volumes, zeros, allocatedBefore, allocatedAfter } = report;
+  const heading = output !== undefined ? 'left out' : dryRun ? 'reclaimable' : 'freed';
   const rows = table<VolumeReport>(volumes, [
     { heading: 'device', cell: ({ device }) => device },
     { heading: 'type', cell: ({ type }) => type },
@@ -22,16 +22,18 @@ export function describeSparsify(report: SparsifyReport): string {
 
   function figures(): string[] {
     const lines: string[] = [];
-    if (zeros > 0n) lines.push(`zeros in use that became holes: ${formatSize(zeros)}`);
-    if (allocatedBefore !== undefined && allocatedAfter !== undefined) {
-      const saved = allocatedBefore - allocatedAfter;
-      lines.push(
-        `${image}: ${formatSize(allocatedBefore)} before, ${formatSize(allocatedAfter)} after, ${formatSize(saved)} given back`,
-      );
-    } else if (allocatedBefore !== undefined) {
+    if (zeros !== undefined && zeros > 0n) lines.push(`zeros in use that became holes: ${formatSize(zeros)}`);
+    if (dryRun && allocatedBefore !== undefined) {
       lines.push(
         `${image}: ${formatSize(allocatedBefore)} allocated of ${formatSize(report.size)}; nothing was changed`,
       );
+    } else if (output !== undefined) {
+      const takes = allocatedAfter === undefined ? '' : `, takes ${formatSize(allocatedAfter)}`;
+      lines.push(`${output}: ${formatSize(report.size)}${takes}; ${image} is as it was`);
+    } else if (allocatedBefore !== undefined && allocatedAfter !== undefined) {
+      const saved = formatSize(allocatedBefore - allocatedAfter);
+      const [before, after] = [formatSize(allocatedBefore), formatSize(allocatedAfter)];
+      lines.push(`${image}: ${before} before, ${after} after, ${saved} given back`);
     }
     return lines;
   }

@@ -9,9 +9,6 @@ const miscounting: ReadonlySet<string> = new Set(['btrfs', 'zfs', 'bcachefs']);
 export function hostWarnings({ name, facts: { hostFile, extents, size } }: BlockDevice): string[] {
   if (hostFile === undefined || !extents) return [];
   const { type } = hostFilesystem(hostFile.fd);
-  if (type === 'overlay') {
-    return [`${name} is on overlayfs: changing it copies the whole file to the upper layer first`];
-  }
   if (miscounting.has(type)) {
     return [
       `${name} is on ${type}, where the allocated size does not say what was given back: see the free space of the host`,

@@ -1,9 +1,10 @@
-import { type RangeSet, RangeSetBuilder } from '../../binary/range-set.js';
+import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
+import { typeOfContent } from '../../guest/content.js';
 import { type FreeSpace, findFreeSpace } from '../../guest/free-space.js';
 import { type Guest, openGuest } from '../../guest/guest.js';
-import { occupiedRanges } from '../../host/fiemap.js';
 import type { TaskContext } from '../context.js';
+import { occupiedBytes } from './occupied.js';
 import type { VolumeReport } from './report.js';
 
 export interface PlanOptions {
@@ -37,7 +38,7 @@ export async function planSparsify(disk: BlockDevice, options: PlanOptions, { si
     const wiped = freeSpace.wiped.clip(volume.offset, volume.device.facts.size);
     return {
       device: volume.name,
-      type: contentType(volume.content),
+      type: typeOfContent(volume.content),
       size: volume.device.facts.size,
       used: usage?.used,
       free: free.total,
@@ -47,34 +48,4 @@ export async function planSparsify(disk: BlockDevice, options: PlanOptions, { si
     };
   });
   return { guest, freeSpace, trim: whole(freeSpace.free), wipe: freeSpace.wiped.roundInwards(block), volumes };
-}
-
-/** Where the host has room set aside for the disk: from the filesystem's own map, else from where it says data is. */
-async function occupiedBytes(disk: BlockDevice, signal: AbortSignal | undefined): Promise<RangeSet> {
-  const { hostFile, size, extents } = disk.facts;
-  if (hostFile !== undefined && extents) {
-    const occupied = occupiedRanges(hostFile.fd, size, disk.name);
-    if (occupied !== undefined) return occupied;
-  }
-  const builder = new RangeSetBuilder();
-  for await (const extent of disk.extents(0n, size, { signal })) {
-    if (extent.allocated) builder.add(extent.offset, extent.length);
-  }
-  return builder.finish();
-}
-
-function contentType(content: Guest['volumes'][number]['content']): string {
-  switch (content.kind) {
-    case 'filesystem':
-      return content.filesystem.type;
-    case 'swap':
-    case 'extended':
-    case 'unknown':
-      return content.kind;
-    case 'recognised':
-    case 'damaged':
-      return content.type;
-    case 'ambiguous':
-      return content.types.join('/');
-  }
 }

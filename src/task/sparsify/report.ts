@@ -21,9 +21,16 @@ export interface SparsifyReport {
   readonly dryRun: boolean;
   readonly size: bigint;
   readonly volumes: readonly VolumeReport[];
-  /** Zeros in use that became holes. */
-  readonly zeros: bigint;
-  /** What the host has set aside for the image, before and after; absent where the host counts no blocks for it. */
+  /** The copy that was written, where one was; the image is then as it was. */
+  readonly output?: string | undefined;
+  /** What was written to the copy. */
+  readonly written?: bigint | undefined;
+  /** Zeros in use that became holes, in place. */
+  readonly zeros?: bigint | undefined;
+  /**
+   * What the host has set aside for the image before, and for the image or its copy after; absent where the host counts
+   * no blocks for it.
+   */
   readonly allocatedBefore?: bigint | undefined;
   readonly allocatedAfter?: bigint | undefined;
 }

@@ -1,9 +1,12 @@
-import { min, roundDown, toNumber } from '../../binary/convert.js';
-import type { Range } from '../../binary/range-set.js';
+import { toNumber } from '../../binary/convert.js';
+import type { Range, RangeSet } from '../../binary/range-set.js';
 import { zeroRuns } from '../../binary/zeros.js';
 import type { BlockDevice } from '../../device/block-device.js';
+import { alignedBuffer } from '../../host/aligned-buffer.js';
 import type { TaskContext } from '../context.js';
+import { dataPieces } from '../data-pieces.js';
 import { inParallel } from '../in-parallel.js';
+import { occupiedBytes } from './occupied.js';
 
 /** Bytes a read. */
 const chunkSize = 1n << 20n;
@@ -11,20 +14,37 @@ const chunkSize = 1n << 20n;
 const depth = 4;
 
 /**
- * Turns whole host blocks of zeros that take room into holes.
+ * Turns whole host blocks of zeros that take room into holes: those that were written, and those that were set aside and
+ * never written.
  *
  * @returns bytes that became holes
  */
 export async function scanZeros(disk: BlockDevice, context: TaskContext): Promise<bigint> {
-  const total = await dataSize(disk, context.signal);
+  const occupied = await occupiedBytes(disk, context.signal);
+  return (await freeUnwritten(disk, occupied, context)) + (await freeWritten(disk, occupied, context));
+}
+
+async function freeUnwritten(disk: BlockDevice, occupied: RangeSet, { signal }: TaskContext): Promise<bigint> {
+  let freed = 0n;
+  for (const { offset, length } of occupied) {
+    for await (const extent of disk.extents(offset, length, { signal })) {
+      if (!extent.zero) continue;
+      await disk.zero(extent.offset, extent.length, { mayTrim: true, fast: true, signal });
+      freed += extent.length;
+    }
+  }
+  return freed;
+}
+
+async function freeWritten(disk: BlockDevice, occupied: RangeSet, context: TaskContext): Promise<bigint> {
+  const { total } = occupied;
   const phase = `scanning ${disk.name} for zeros`;
   const block = disk.facts.blockSize.preferred;
-  const chunks = dataChunks(disk, context.signal);
+  const chunks = dataPieces(disk, chunkSize, context.signal, occupied);
   let done = 0n;
   let freed = 0n;
-
   await inParallel(depth, context.signal, async (signal) => {
-    const buffer = Buffer.allocUnsafeSlow(toNumber(chunkSize));
+    const buffer = alignedBuffer(toNumber(chunkSize));
     for (let chunk = await chunks.next(); chunk.done !== true; chunk = await chunks.next()) {
       const { offset, length } = chunk.value;
       const bytes = buffer.subarray(0, toNumber(length));
@@ -42,23 +62,4 @@ export async function scanZeros(disk: BlockDevice, context: TaskContext): Promis
     }
   });
   return freed;
-}
-
-async function dataSize(disk: BlockDevice, signal: AbortSignal | undefined): Promise<bigint> {
-  let total = 0n;
-  for await (const { length, zero } of disk.extents(0n, disk.facts.size, { signal })) if (!zero) total += length;
-  return total;
-}
-
-/** The data of the disk in order, cut at multiples of the chunk size, so that every cut is one between host blocks. */
-async function* dataChunks(disk: BlockDevice, signal: AbortSignal | undefined): AsyncGenerator<Range, void, undefined> {
-  for await (const { offset, length, zero } of disk.extents(0n, disk.facts.size, { signal })) {
-    if (zero) continue;
-    const end = offset + length;
-    for (let start = offset; start < end; ) {
-      const stop = min(roundDown(start, chunkSize) + chunkSize, end);
-      yield { offset: start, length: stop - start };
-      start = stop;
-    }
-  }
 }

@@ -1,11 +1,14 @@
-import { min, roundDown, toNumber } from '../../binary/convert.js';
-import type { Range, RangeSet } from '../../binary/range-set.js';
+import { min, toNumber } from '../../binary/convert.js';
+import type { RangeSet } from '../../binary/range-set.js';
 import { zeroRuns, zeros } from '../../binary/zeros.js';
 import type { BlockDevice } from '../../device/block-device.js';
+import { typeOfContent } from '../../guest/content.js';
 import { findFreeSpace, type LeftAlone, type VolumeFreeSpace } from '../../guest/free-space.js';
 import { openGuest } from '../../guest/guest.js';
+import { alignedBuffer } from '../../host/aligned-buffer.js';
 import { openImage } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
+import { dataPieces } from '../data-pieces.js';
 import { inParallel } from '../in-parallel.js';
 import { rememberAttributes } from '../remember-attributes.js';
 
@@ -62,25 +65,18 @@ export async function fillImage(
 }
 
 function describe({ volume, free, leftAlone }: VolumeFreeSpace): FilledVolume {
-  const { content } = volume;
-  const type =
-    content.kind === 'filesystem'
-      ? content.filesystem.type
-      : content.kind === 'recognised' || content.kind === 'damaged'
-        ? content.type
-        : content.kind;
-  return { device: volume.name, type, free: free.total, leftAlone };
+  return { device: volume.name, type: typeOfContent(volume.content), free: free.total, leftAlone };
 }
 
 /** @returns bytes that were written */
 async function zeroFree(disk: BlockDevice, free: RangeSet, context: TaskContext): Promise<bigint> {
   const phase = `zeroing the free space of ${disk.name}`;
   const block = disk.facts.blockSize.preferred;
-  const pieces = dataPieces(disk, free, context.signal);
+  const pieces = dataPieces(disk, pieceSize, context.signal, free);
   let done = 0n;
   let zeroed = 0n;
   await inParallel(depth, context.signal, async (signal) => {
-    const buffer = Buffer.allocUnsafeSlow(toNumber(pieceSize));
+    const buffer = alignedBuffer(toNumber(pieceSize));
     for (let piece = await pieces.next(); piece.done !== true; piece = await pieces.next()) {
       const { offset, length } = piece.value;
       const bytes = buffer.subarray(0, toNumber(length));
@@ -98,23 +94,4 @@ async function zeroFree(disk: BlockDevice, free: RangeSet, context: TaskContext)
     }
   });
   return zeroed;
-}
-
-/** What of the ranges is data, cut at multiples of the piece size. */
-async function* dataPieces(
-  disk: BlockDevice,
-  free: RangeSet,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Range, void, undefined> {
-  for (const { offset, length } of free) {
-    for await (const extent of disk.extents(offset, length, { signal })) {
-      if (extent.zero) continue;
-      const end = extent.offset + extent.length;
-      for (let at = extent.offset; at < end; ) {
-        const next = min(roundDown(at, pieceSize) + pieceSize, end);
-        yield { offset: at, length: next - at };
-        at = next;
-      }
-    }
-  }
 }

@@ -1,0 +1,52 @@
+import { stat } from 'node:fs/promises';
+import { openImage } from '../../image/open-image.js';
+import type { TaskContext } from '../context.js';
+import { copyDevice } from '../copy-device.js';
+import { openOutput } from '../output/open-output.js';
+import { type PlanOptions, planSparsify } from './plan.js';
+import type { SparsifyReport } from './report.js';
+
+export interface SparsifyCopyOptions extends PlanOptions {
+  /** What is there already is replaced. */
+  readonly force?: boolean | undefined;
+  /** Read the image although somebody is writing to it. */
+  readonly forceShare?: boolean | undefined;
+}
+
+/**
+ * Copies a disk image without the free space of its filesystems; the image is only read.
+ *
+ * @param output a path, or `-` for standard output
+ * @throws {DiskError} BUSY, NOT_FOUND, UNSAFE when the output is there already, USAGE, CORRUPT, IO, CANCELLED
+ */
+export async function sparsifyCopy(
+  image: string,
+  output: string,
+  { force, forceShare = false, ...options }: SparsifyCopyOptions,
+  context: TaskContext,
+): Promise<SparsifyReport> {
+  const { signal, onWarning } = context;
+  await using source = await openImage(image, { access: 'read', forceShare, signal, onWarning });
+  context.onProgress?.({ phase: `reading the metadata of ${image}`, done: 0n });
+  const { guest, freeSpace, volumes } = await planSparsify(source, options, context);
+  for (const warning of guest.warnings) onWarning?.(warning);
+  const free = freeSpace.free.atLeast(options.minimum ?? 0n);
+  const target = await openOutput(output, { source, replace: force, signal, onWarning });
+  const { written } = await copyDevice(source, target, { free, wiped: freeSpace.wiped }, context);
+  return {
+    image,
+    output,
+    dryRun: false,
+    size: source.facts.size,
+    volumes,
+    written,
+    allocatedBefore: await allocated(image),
+    allocatedAfter: await allocated(output),
+  };
+}
+
+/** Bytes that the host has set aside for a regular file. */
+async function allocated(path: string): Promise<bigint | undefined> {
+  const stats = path === '-' ? undefined : await stat(path, { bigint: true }).catch(() => undefined);
+  return stats?.isFile() ? stats.blocks * 512n : undefined;
+}
