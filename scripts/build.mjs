@@ -5,7 +5,10 @@ import { renameSync, rmSync } from 'node:fs';
 
 const fresh = `dist.new-${process.pid}`;
 const old = `dist.old-${process.pid}`;
-const run = (...args) => spawnSync(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] }).status ?? 1;
+// oclif's own program would ask the registry for a newer one of itself.
+const env = { ...process.env, OCLIF_SKIP_NEW_VERSION_CHECK: 'true' };
+const run = (...args) =>
+  spawnSync(process.execPath, args, { env, stdio: ['ignore', 'inherit', 'inherit'] }).status ?? 1;
 
 const compiled = run('node_modules/typescript/bin/tsc', '--project', 'tsconfig.build.json', '--outDir', fresh);
 try {

@@ -34,6 +34,13 @@ export interface ManifestCommand {
   readonly flags: Readonly<Record<string, ManifestFlag>>;
 }
 
+/** What stands at the head of the changelog. */
+export interface Release {
+  readonly version: string;
+  /** `2026-11-24` */
+  readonly date: string;
+}
+
 export interface ManPage {
   /** `disktool-sparsify.1` */
   readonly file: string;
@@ -51,15 +58,22 @@ const exitStatuses: readonly (readonly [string, string])[] = [
   ['128+n', 'Ended by signal n.'],
 ];
 
-/** One page a command, and the page that lists them. */
-export function manPages(commands: readonly ManifestCommand[], version: string, purpose: string): ManPage[] {
-  const sorted = [...commands].sort((a, b) => a.id.localeCompare(b.id));
-  return [overview(sorted, version, purpose), ...sorted.map((command) => page(command, sorted, version))];
+/** The newest release of a changelog whose headings are `## VERSION, DATE`. */
+export function newestRelease(changelog: string): Release {
+  const [, version, date] = /^## (\S+), (\d{4}-\d\d-\d\d)$/m.exec(changelog) ?? [];
+  if (version === undefined || date === undefined) throw new Error('the changelog names no release');
+  return { version, date };
 }
 
-function overview(commands: readonly ManifestCommand[], version: string, purpose: string): ManPage {
+/** One page a command, and the page that lists them. */
+export function manPages(commands: readonly ManifestCommand[], release: Release, purpose: string): ManPage[] {
+  const sorted = [...commands].sort((a, b) => a.id.localeCompare(b.id));
+  return [overview(sorted, release, purpose), ...sorted.map((command) => page(command, sorted, release))];
+}
+
+function overview(commands: readonly ManifestCommand[], release: Release, purpose: string): ManPage {
   const text = lines(
-    heading('DISKTOOL', version),
+    heading('DISKTOOL', release),
     section('NAME', 'disktool \\- guest disk maintenance toolkit'),
     section('SYNOPSIS', '.B disktool', '.I COMMAND', '[arguments and flags]'),
     section('DESCRIPTION', roff(`${purpose}.`)),
@@ -73,12 +87,12 @@ function overview(commands: readonly ManifestCommand[], version: string, purpose
   return { file: 'disktool.1', text: `${text}\n` };
 }
 
-function page(command: ManifestCommand, all: readonly ManifestCommand[], version: string): ManPage {
+function page(command: ManifestCommand, all: readonly ManifestCommand[], release: Release): ManPage {
   const { id, summary = '', description = '', examples = [] } = command;
   const flags = Object.values(command.flags).filter(({ hidden }) => hidden !== true);
   const args = Object.values(command.args);
   const text = lines(
-    heading(`DISKTOOL-${id.toUpperCase()}`, version),
+    heading(`DISKTOOL-${id.toUpperCase()}`, release),
     section('NAME', `disktool\\-${roff(id)} \\- ${roff(summary)}`),
     section('SYNOPSIS', ...synopsis(command, args)),
     section('DESCRIPTION', ...paragraphs(description)),
@@ -88,15 +102,15 @@ function page(command: ManifestCommand, all: readonly ManifestCommand[], version
         ...args.flatMap((arg) => ['.TP', `.I ${roff(arg.name.toUpperCase())}`, sentence(arg.description)]),
       ),
     section('OPTIONS', ...flags.flatMap(option)),
-    examples.length > 0 && section('EXAMPLES', ...examples.flatMap((example) => exampleLines(example, id))),
+    examples.length > 0 && section('EXAMPLES', ...examples.flatMap((example, i) => exampleLines(example, id, i === 0))),
     statuses(),
     section('SEE ALSO', references(['', ...all.map((other) => other.id).filter((other) => other !== id)])),
   );
   return { file: `disktool-${id}.1`, text: `${text}\n` };
 }
 
-function heading(title: string, version: string): string {
-  return `.TH ${roff(title)} 1 "" "disktool ${version}" "disktool manual"`;
+function heading(title: string, { version, date }: Release): string {
+  return `.TH ${roff(title)} 1 "${date}" "disktool ${version}" "disktool manual"`;
 }
 
 function section(title: string, ...body: readonly string[]): string {
@@ -145,18 +159,13 @@ function defaultOf({ type, default: value }: ManifestFlag): string[] {
 function exampleLines(
   example: string | { readonly description?: string; readonly command: string },
   id: string,
+  first: boolean,
 ): string[] {
   const { description, command } = typeof example === 'string' ? { description: undefined, command: example } : example;
   const shown = command.replaceAll('<%= config.bin %>', 'disktool').replaceAll('<%= command.id %>', id);
-  return [
-    ...(description === undefined ? [] : ['.PP', `${roff(description)}:`]),
-    '.PP',
-    '.nf',
-    '.RS',
-    roff(shown),
-    '.RE',
-    '.fi',
-  ];
+  const code = ['.nf', '.RS', roff(shown), '.RE', '.fi'];
+  const paragraphs = description === undefined ? [code] : [[`${roff(description)}:`], code];
+  return paragraphs.flatMap((lines, i) => (first && i === 0 ? lines : ['.PP', ...lines]));
 }
 
 function references(ids: readonly string[]): string {

@@ -1,19 +1,22 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { type ManifestArg, type ManifestCommand, type ManifestFlag, manPages } from '../../src/cli/man-page.js';
+import { type ManifestCommand, manPages, newestRelease } from '../../src/cli/man-page.js';
 import { needs } from '../support/needs.js';
 import { run } from '../support/run.js';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
 
-interface Command extends ManifestCommand {
-  readonly args: Readonly<Record<string, ManifestArg & { readonly ignoreStdin?: boolean }>>;
-  readonly flags: Readonly<Record<string, ManifestFlag & { readonly multipleNonGreedy?: boolean }>>;
+/** What oclif's manifest leaves out of arguments and flags. */
+interface Declared {
+  readonly default: {
+    readonly args: Readonly<Record<string, { readonly ignoreStdin?: boolean; readonly description?: string }>>;
+    readonly flags?: Readonly<Record<string, { readonly multiple?: boolean; readonly multipleNonGreedy?: boolean }>>;
+  };
 }
 
 // `npm test` has just built it.
-const manifest: { commands: Record<string, Command> } = JSON.parse(read('oclif.manifest.json'));
+const manifest: { commands: Record<string, ManifestCommand> } = JSON.parse(read('oclif.manifest.json'));
 const commands = Object.values(manifest.commands);
 const { version, description } = JSON.parse(read('package.json'));
 
@@ -30,24 +33,33 @@ test.each(commands.map((command) => [command.id, command] as const))(
   },
 );
 
-test.each(commands.map((command) => [command.id, command] as const))(
-  '%s never fills an argument from standard input',
-  (_, { args }) => {
-    for (const arg of Object.values(args))
-      expect(arg, arg.name).toMatchObject({ ignoreStdin: true, description: expect.any(String) });
+test.each(commands.map(({ id }) => id))('%s never fills an argument from standard input', async (id) => {
+  const { default: command }: Declared = await import(`../../commands/${id}.ts`);
+  for (const [name, arg] of Object.entries(command.args)) {
+    expect(arg, name).toMatchObject({ ignoreStdin: true, description: expect.any(String) });
+  }
+});
+
+test.each(commands.map(({ id }) => id))(
+  '%s has no repeatable flag that swallows the arguments after it',
+  async (id) => {
+    const { default: command }: Declared = await import(`../../commands/${id}.ts`);
+    for (const [name, flag] of Object.entries(command.flags ?? {})) {
+      if (flag.multiple === true) expect(flag, name).toMatchObject({ multipleNonGreedy: true });
+    }
   },
 );
 
 test.each(commands.map((command) => [command.id, command] as const))(
-  '%s has no repeatable flag that swallows the arguments after it, and a summary for each flag',
+  '%s says what each flag is for',
   (_, { flags }) => {
-    for (const flag of Object.values(flags)) {
-      if (flag.name === 'json') continue;
-      expect(flag.summary, flag.name).toMatch(/[^.]$/);
-      if (flag.multiple === true) expect(flag, flag.name).toMatchObject({ multipleNonGreedy: true });
-    }
+    for (const { name, summary } of Object.values(flags)) if (name !== 'json') expect(summary, name).toMatch(/[^.]$/);
   },
 );
+
+test('the changelog begins with the version of the package', () => {
+  expect(newestRelease(read('CHANGELOG.md')).version).toBe(version);
+});
 
 test('names of commands, arguments and flags change only on purpose', () => {
   const shape = commands
@@ -60,7 +72,7 @@ test('names of commands, arguments and flags change only on purpose', () => {
 });
 
 test('man/ is what the commands say of themselves: run `npm run man`', () => {
-  const pages = manPages(commands, version, description);
+  const pages = manPages(commands, newestRelease(read('CHANGELOG.md')), description);
   expect(readdirSync(new URL('man/', root)).sort()).toEqual(pages.map(({ file }) => file).sort());
   for (const { file, text } of pages) expect(read(`man/${file}`), file).toBe(text);
 });

@@ -1,0 +1,33 @@
+/** disktool as a library: the tasks behind the commands, and what they stand on. */
+
+export { type Range, RangeSet } from './binary/range-set.js';
+export {
+  BlockDevice,
+  type DeviceFacts,
+  type RequestOptions,
+  type Support,
+  type WriteOptions,
+  type ZeroOptions,
+} from './device/block-device.js';
+export type { Bytes, Extent } from './device/extent.js';
+export { Slice } from './device/layer/slice.js';
+export { memoryDevice } from './device/memory-device.js';
+export { DiskError, type ErrorCode, hasCode } from './error/disk-error.js';
+export type { Filesystem, FilesystemState, Usage } from './filesystem/filesystem.js';
+export { findVolume } from './guest/find-volume.js';
+export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } from './guest/free-space.js';
+export { type Content, type Guest, openGuest, type Volume } from './guest/guest.js';
+export { type OpenOptions, openImage } from './image/open-image.js';
+export type { Progress, TaskContext } from './task/context.js';
+export { type CopyImageOptions, copyImage } from './task/copy.js';
+export type { CopyResult } from './task/copy-device.js';
+export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
+export { type FreezeResult, freeze } from './task/freeze.js';
+export { type Listing, type ListOptions, listFilesystems } from './task/list-filesystems.js';
+export { type ServeOptions, serve } from './task/serve.js';
+export type { SparsifyReport, VolumeReport } from './task/sparsify/report.js';
+export { type SparsifyOptions, sparsify } from './task/sparsify/sparsify.js';
+export { type SparsifyCopyOptions, sparsifyCopy } from './task/sparsify/sparsify-copy.js';
+export { thaw } from './task/thaw.js';
+export { zerofill } from './task/zerofill/zerofill.js';
+export type { Partition, PartitionTable } from './volume/partition-table.js';
