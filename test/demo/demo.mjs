@@ -1,7 +1,16 @@
 // Makes a real guest disk and runs disktool on it, without root: what a newcomer sees first.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -10,8 +19,10 @@ import { readExport } from './nbd-reader.mjs';
 
 const MiB = 1 << 20;
 const diskSize = 512 * MiB;
-const rootOffset = 65 * MiB;
-const rootSize = diskSize - rootOffset - MiB;
+const rootOffset = MiB;
+const swapSize = 8 * MiB;
+const rootSize = diskSize - swapSize - 2 * MiB;
+const swapOffset = rootOffset + rootSize;
 
 // A user's PATH leaves out where Debian keeps the disk tools.
 process.env.PATH = [process.env.PATH, '/usr/sbin', '/sbin'].join(delimiter);
@@ -19,6 +30,10 @@ const disktool = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'disktool-demo-'));
 const steps = [];
 process.exitCode = 1;
+process.on('uncaughtException', (error) => {
+  console.error(`demo: ${error.message}`);
+  process.exit(1);
+});
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
@@ -27,11 +42,11 @@ await timed('make the guest disk', makeGuest);
 const before = allocated(image);
 say(`\nguest.img is ${mib(diskSize)} long and takes ${mib(before)} on this machine, most of it deleted files.`);
 
-await timed('filesystems', () => show('filesystems', '--long', image));
-await timed('sparsify --dry-run', () => show('sparsify', '--dry-run', image));
-await timed('sparsify', () => show('sparsify', image));
+await timed('filesystems', () => show('filesystems', '--long', 'guest.img'));
+await timed('sparsify --dry-run', () => show('sparsify', '--dry-run', 'guest.img'));
+await timed('sparsify', () => show('sparsify', 'guest.img'));
 const partition = join(folder, 'root.img');
-await timed('download', () => show('download', image, '/dev/sda2', partition));
+await timed('download', () => show('download', 'guest.img', '/dev/sda1', 'root.img'));
 check('e2fsck', ['-fn', partition], 'the downloaded filesystem is clean');
 await timed('serve', serveAndReadBack);
 
@@ -50,11 +65,19 @@ async function makeGuest() {
   tool('sfdisk', ['--quiet', image], {
     input: [
       'label: gpt',
-      'start=1MiB, size=64MiB, type=uefi, name=EFI',
-      `start=65MiB, size=${rootSize / MiB}MiB, type=linux, name=root`,
+      `start=1MiB, size=${rootSize / MiB}MiB, type=linux, name=root`,
+      `start=${swapOffset / MiB}MiB, size=${swapSize / MiB}MiB, type=swap`,
       '',
     ].join('\n'),
   });
+  const swap = join(folder, 'swap');
+  writeFileSync(swap, Buffer.alloc(swapSize), { mode: 0o600 });
+  tool('mkswap', ['-q', swap]);
+  const header = readFileSync(swap).subarray(0, 4096);
+  const disk = await open(image, 'r+');
+  await disk.write(header, 0, header.length, swapOffset);
+  await disk.close();
+  rmSync(swap);
 
   const tree = join(folder, 'tree');
   mkdirSync(join(tree, 'home'), { recursive: true });
@@ -77,13 +100,16 @@ async function makeGuest() {
   rmSync(tree, { recursive: true });
   // The user deletes ten of the twelve videos; their blocks stay as they were.
   const commands = Array.from({ length: 10 }, (_, i) => `rm /home/video-${i}\n`).join('');
-  tool('debugfs', ['-w', '-f', '/dev/stdin', `${image}?offset=${rootOffset}`], { input: commands });
+  const script = join(folder, 'removals');
+  writeFileSync(script, commands);
+  tool('debugfs', ['-w', '-f', script, `${image}?offset=${rootOffset}`]);
 }
 
 async function serveAndReadBack() {
   const socket = join(folder, 'nbd.sock');
   say(`\n$ disktool serve guest.img --read-only --socket nbd.sock`);
-  const server = spawn(process.execPath, [disktool, 'serve', image, '--read-only', '--socket', socket], {
+  const server = spawn(process.execPath, [disktool, 'serve', 'guest.img', '--read-only', '--socket', 'nbd.sock'], {
+    cwd: folder,
     stdio: 'inherit',
   });
   const ended = new Promise((resolve) => server.on('exit', resolve));
@@ -108,8 +134,8 @@ async function serveAndReadBack() {
 }
 
 function show(...args) {
-  say(`\n$ disktool ${args.map((arg) => arg.replace(`${folder}/`, '')).join(' ')}`);
-  const { status } = spawnSync(process.execPath, [disktool, ...args], { stdio: 'inherit' });
+  say(`\n$ disktool ${args.join(' ')}`);
+  const { status } = spawnSync(process.execPath, [disktool, ...args], { cwd: folder, stdio: 'inherit' });
   if (status !== 0) throw new Error(`disktool ${args[0]} ended with status ${status}`);
 }
 
