@@ -227,3 +227,8 @@ function refuse(kind: Kind, size: number, value: unknown): never {
 export function viewOf(memory: Uint8Array): DataView {
   return new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
 }
+
+/** The memory that a view shows. */
+export function bytesOf(view: DataView): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}

@@ -1,5 +1,6 @@
 import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
+import { DiskError } from '../../error/disk-error.js';
 import type { Filesystem, FilesystemState, Usage } from '../filesystem.js';
 import { readFreeSpace } from './free-space.js';
 import { readState } from './state.js';
@@ -39,7 +40,16 @@ class Ext implements Filesystem {
     return Promise.resolve({ used: this.size - free, free });
   }
 
-  freeSpace(options: RequestOptions = {}): Promise<RangeSet> {
-    return readFreeSpace(this.device, this.superblock, options);
+  /**
+   * @throws {DiskError} UNSAFE, or UNSUPPORTED, in any state but `clean`: what the bitmaps call free may be in use then;
+   * CORRUPT
+   */
+  async freeSpace(options: RequestOptions = {}): Promise<RangeSet> {
+    const { state } = this;
+    if (state.kind !== 'clean') {
+      const code = state.kind === 'unsupported' ? 'UNSUPPORTED' : 'UNSAFE';
+      throw new DiskError(code, `${this.type} on ${this.device.name}: ${state.reason}`, { device: this.device.name });
+    }
+    return await readFreeSpace(this.device, this.superblock, options);
   }
 }

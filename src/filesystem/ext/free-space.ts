@@ -1,8 +1,10 @@
 import { eachClearRun } from '../../binary/bitmap.js';
 import { min, roundUp, toNumber } from '../../binary/convert.js';
 import { rawCrc32c } from '../../binary/crc.js';
+import { bytesOf } from '../../binary/layout.js';
 import { type RangeSet, RangeSetBuilder } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
+import { readView } from '../../device/read-view.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex } from '../../error/message.js';
 import { fixedMetadata } from './fixed-metadata.js';
@@ -36,7 +38,7 @@ export async function readFreeSpace(
     });
   }
   const groups = await readGroups(device, superblock, options);
-  const fixed = fixedMetadata(superblock, groups);
+  const fixed = fixedMetadata(device, superblock, groups);
   const free = new RangeSetBuilder();
   const untouched = new Uint8Array(superblock.blockSize);
   for await (const { group, bitmap } of bitmaps(device, superblock, groups, options)) {
@@ -50,6 +52,13 @@ export async function readFreeSpace(
   return found;
 }
 
+/** Bitmaps that were read together: blocks `start` to `end`, half-open. */
+interface Chunk {
+  readonly start: number;
+  readonly end: number;
+  readonly memory: Uint8Array;
+}
+
 /** Each group with its bitmap, checksum verified; without one where it was never written. */
 async function* bitmaps(
   device: BlockDevice,
@@ -58,7 +67,7 @@ async function* bitmaps(
   options: RequestOptions,
 ): AsyncGenerator<{ group: Group; bitmap: Uint8Array | undefined }, void, undefined> {
   const { blockSize } = superblock;
-  let chunk = { start: 0, end: 0, memory: new Uint8Array(0) };
+  let chunk: Chunk = { start: 0, end: 0, memory: new Uint8Array(0) };
   for (const [index, group] of groups.entries()) {
     if (group.bitmapUninitialised) {
       yield { group, bitmap: undefined };
@@ -68,8 +77,7 @@ async function* bitmaps(
     if (block < chunk.start || block >= chunk.end) {
       let count = 1;
       while (count < bitmapsARead && groups[index + count]?.blockBitmap === block + count) count++;
-      const memory = new Uint8Array(count * blockSize);
-      await device.read(memory, BigInt(block) * BigInt(blockSize), options);
+      const memory = bytesOf(await readView(device, BigInt(block) * BigInt(blockSize), count * blockSize, options));
       chunk = { start: block, end: block + count, memory };
     }
     const at = (block - chunk.start) * blockSize;

@@ -1,11 +1,19 @@
 import { toNumber } from '../../binary/convert.js';
 import { crc16, rawCrc32c } from '../../binary/crc.js';
-import { viewOf } from '../../binary/layout.js';
+import { bytesOf, viewOf } from '../../binary/layout.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
+import { readView } from '../../device/read-view.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
-import { descriptorBlock, descriptorBlockCount, descriptorsPerBlock, inodeTableLength } from './geometry.js';
-import { extGroup, extGroupHigh, groupFlags, roCompat } from './on-disk.js';
+import {
+  descriptorBlock,
+  descriptorBlockCount,
+  descriptorsPerBlock,
+  groupLength,
+  groupStart,
+  inodeTableLength,
+} from './geometry.js';
+import { extGroup, extGroupHigh, groupFlags, incompat, roCompat, superblockOffset } from './on-disk.js';
 import { littleEndian32, type Superblock } from './superblock.js';
 
 /** The checked facts of one block group. */
@@ -23,13 +31,15 @@ export interface Group {
   readonly bitmapChecksumMask: number;
 }
 
+/** What is kept of all groups is in memory: 256 TiB of groups of the usual size. */
+const largestGroupCount = 2 ** 21;
 /** Blocks of descriptors that are read in one request. */
 const blocksARead = 64;
 
 /**
  * Reads the descriptors of all groups, checksums verified.
  *
- * @throws {DiskError} CORRUPT
+ * @throws {DiskError} CORRUPT; UNSUPPORTED when there are too many
  */
 export async function readGroups(
   device: BlockDevice,
@@ -39,6 +49,15 @@ export async function readGroups(
   const { blockSize, groupCount, descriptorSize } = superblock;
   const perBlock = descriptorsPerBlock(superblock);
   const blocks = descriptorBlockCount(superblock);
+  if (groupCount > largestGroupCount) {
+    const place = { structure: 'ext4 superblock', device: device.name, offset: superblockOffset };
+    throw DiskError.unsupported({
+      ...place,
+      field: 's_blocks_count',
+      actual: `that of ${groupCount} block groups`,
+      expected: `at most ${largestGroupCount}`,
+    });
+  }
   const groups: Group[] = [];
   for (let index = 0; index < blocks; ) {
     const first = descriptorBlock(superblock, index);
@@ -59,8 +78,7 @@ export async function readGroups(
         expected: `below ${superblock.blockCount}`,
       });
     }
-    const memory = new Uint8Array(count * blockSize);
-    await device.read(memory, BigInt(first) * BigInt(blockSize), options);
+    const memory = bytesOf(await readView(device, BigInt(first) * BigInt(blockSize), count * blockSize, options));
     const last = Math.min(groupCount, (index + count) * perBlock);
     for (let number = index * perBlock; number < last; number++) {
       const start = (number - index * perBlock) * descriptorSize;
@@ -81,27 +99,36 @@ function check(descriptor: Uint8Array, number: number, superblock: Superblock, p
   const low = extGroup.at(view);
   const high = descriptor.length > extGroup.size ? extGroupHigh.at(view, extGroup.size) : undefined;
   const checksummed = checkChecksum(descriptor, low.bg_checksum, number, superblock, place);
+  // Only flex_bg lets a group's metadata lie outside of it.
+  const scattered = incompat.has(superblock.incompat, 'flex_bg');
+  const first = scattered ? superblock.firstDataBlock + 1 : groupStart(superblock, number);
+  const end = scattered ? superblock.blockCount : groupStart(superblock, number) + groupLength(superblock, number);
   const block = (field: string, highHalf: number | undefined, lowHalf: number, length: number): number => {
     const value = (BigInt(highHalf ?? 0) << 32n) | BigInt(lowHalf);
-    const last = superblock.blockCount - length;
-    if (value <= BigInt(superblock.firstDataBlock) || value > BigInt(last)) {
+    const last = end - length;
+    if (value < BigInt(first) || value > BigInt(last)) {
       throw DiskError.corrupt({
         ...place,
         field,
         actual: value,
-        expected: `${superblock.firstDataBlock + 1} to ${last}`,
+        expected: `${first} to ${last}`,
       });
     }
     return toNumber(value);
   };
+  // Without checksums the flag means nothing: it is the checksum that vouches for it.
+  const bitmapUninitialised = checksummed && groupFlags.has(low.bg_flags, 'BLOCK_UNINIT');
+  // Group 0 always holds something: the kernel refuses it too.
+  if (bitmapUninitialised && number === 0) {
+    throw DiskError.corrupt({ ...place, field: 'bg_flags', actual: 'BLOCK_UNINIT', expected: 'an initialised bitmap' });
+  }
   return {
     number,
     blockBitmap: block('bg_block_bitmap', high?.bg_block_bitmap_hi, low.bg_block_bitmap_lo, 1),
     inodeBitmap: block('bg_inode_bitmap', high?.bg_inode_bitmap_hi, low.bg_inode_bitmap_lo, 1),
     inodeTable: block('bg_inode_table', high?.bg_inode_table_hi, low.bg_inode_table_lo, inodeTableLength(superblock)),
     freeClusterCount: (high?.bg_free_blocks_count_hi ?? 0) * 0x1_0000 + low.bg_free_blocks_count_lo,
-    // Without checksums the flag means nothing: it is the checksum that vouches for it.
-    bitmapUninitialised: checksummed && groupFlags.has(low.bg_flags, 'BLOCK_UNINIT'),
+    bitmapUninitialised,
     bitmapChecksum: (high?.bg_block_bitmap_csum_hi ?? 0) * 0x1_0000 + low.bg_block_bitmap_csum_lo,
     bitmapChecksumMask: high === undefined ? 0xffff : 0xffff_ffff,
   };

@@ -8,6 +8,10 @@ export const superblockOffset = 1024n;
 export const superMagic = 0xef53;
 /** s_state. */
 export const stateFlags = flags('s_state', { VALID_FS: bit(0), ERROR_FS: bit(1), ORPHAN_FS: bit(2) });
+/** s_flags: only this one matters here. */
+export const superblockFlags = flags('s_flags', { TEST_FILESYS: bit(2) });
+/** s_rev_level: the highest there is. */
+export const dynamicRevision = 1;
 /** s_checksum_type: the only one there is. */
 export const checksumCrc32c = 1;
 /** Bytes of an inode before s_rev_level 1. */
@@ -93,11 +97,13 @@ export const extSuperblock = layout(
     s_volume_name: bytes(0x78, 16, 'text', 'label'),
     s_reserved_gdt_blocks: u16(0xce, 'blocks', 'kept behind the descriptors for growth'),
     s_journal_inum: u32(0xe0, 'inode', 'of the journal; 0 when it lies elsewhere'),
+    s_journal_dev: u32(0xe4, 'device number', 'of an external journal; 0 when there is none'),
     s_last_orphan: u32(0xe8, 'inode', 'first of the files that were deleted while open'),
     s_desc_size: u16(0xfe, 'bytes', 'a group descriptor, with 64bit'),
     s_first_meta_bg: u32(0x104, 'block group', 'first block of descriptors that is laid out by meta_bg'),
     s_blocks_count_hi: u32(0x150, 'blocks', 'in the whole filesystem, high 32 bits'),
     s_free_blocks_count_hi: u32(0x158, 'blocks', 'free, high 32 bits'),
+    s_flags: u32(0x160, 'flags', 'of the directory hash, and of tests'),
     s_mmp_block: u64(0x168, 'block', 'of multiple mount protection'),
     s_checksum_type: u8(0x175, 'enum', '1: crc32c'),
     s_backup_bgs: u32s(0x24c, 2, 'block groups', 'that hold a superblock copy, with sparse_super2'),

@@ -1,8 +1,18 @@
-import { toNumber } from '../../binary/convert.js';
+import { rawCrc32c } from '../../binary/crc.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { readView } from '../../device/read-view.js';
 import type { FilesystemState } from '../filesystem.js';
-import { compat, extMmp, incompat, mmpMagic, mmpSeqClean, mmpSeqFsck, roCompat, stateFlags } from './on-disk.js';
+import {
+  compat,
+  dynamicRevision,
+  extMmp,
+  incompat,
+  mmpMagic,
+  mmpSeqClean,
+  mmpSeqFsck,
+  roCompat,
+  stateFlags,
+} from './on-disk.js';
 import type { Superblock } from './superblock.js';
 
 /** Features with which the bitmaps mean what they always did. */
@@ -61,8 +71,19 @@ export async function readState(
   ];
   const [feature] = unknown;
   if (feature !== undefined) return unsupported(feature, `it uses ${unknown.join(', ')}, which disktool does not know`);
-  if (compat.has(superblock.compat, 'has_journal') && superblock.journalInode === 0) {
+  if (superblock.revision > dynamicRevision) {
+    return unsupported(
+      `revision ${superblock.revision}`,
+      `it is of revision ${superblock.revision}, which disktool does not know`,
+    );
+  }
+  const { journalInode, journalDevice } = superblock;
+  if (compat.has(superblock.compat, 'has_journal') && (journalInode === 0 || journalDevice !== 0)) {
     return unsupported('external journal', 'its journal lies on another device');
+  }
+  const size = BigInt(superblock.blockCount) * BigInt(superblock.blockSize);
+  if (size > device.facts.size) {
+    return { kind: 'damaged', reason: `it has ${size} bytes, and lies on only ${device.facts.size}: it was cut short` };
   }
   const { state } = superblock;
   if (stateFlags.has(state, 'ERROR_FS')) {
@@ -84,8 +105,12 @@ async function readMmp(device: BlockDevice, superblock: Superblock, options: Req
   if (offset + BigInt(extMmp.size) > device.facts.size) {
     return { kind: 'damaged', reason: 'its block of multiple mount protection lies behind the end of the device' };
   }
-  const mmp = extMmp.at(await readView(device, offset, toNumber(BigInt(extMmp.size)), options));
-  if (mmp.mmp_magic !== mmpMagic) {
+  const view = await readView(device, offset, extMmp.size, options);
+  const mmp = extMmp.at(view);
+  const covered = new Uint8Array(view.buffer, view.byteOffset, extMmp.fields.mmp_checksum.offset);
+  const checksummed = roCompat.has(superblock.roCompat, 'metadata_csum');
+  const torn = checksummed && mmp.mmp_checksum !== rawCrc32c(superblock.checksumSeed, covered);
+  if (mmp.mmp_magic !== mmpMagic || torn) {
     return { kind: 'damaged', reason: 'its block of multiple mount protection is damaged: run e2fsck on it' };
   }
   if (mmp.mmp_seq === mmpSeqClean) return { kind: 'clean' };

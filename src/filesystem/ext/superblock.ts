@@ -10,12 +10,14 @@ import { decodeText } from '../text.js';
 import {
   checksumCrc32c,
   compat,
+  dynamicRevision,
   extGroup,
   extGroupHigh,
   extSuperblock,
   incompat,
   oldInodeSize,
   roCompat,
+  superblockFlags,
   superblockOffset,
   superMagic,
 } from './on-disk.js';
@@ -44,7 +46,12 @@ export interface Superblock {
   readonly reservedDescriptorBlocks: number;
   /** The two groups with a superblock copy, with sparse_super2. */
   readonly backupGroups: readonly number[];
+  readonly revision: number;
+  readonly flags: number;
   readonly journalInode: number;
+  /** 0 unless the journal is external. */
+  readonly journalDevice: number;
+  /** 0 without multiple mount protection. */
   readonly mmpBlock: number;
   readonly state: number;
   readonly compat: number;
@@ -62,6 +69,8 @@ type Raw = ViewOf<typeof extSuperblock>;
 const bitsPerByte = 8;
 const largestLogBlockSize = 6;
 const largestLogClusterSize = 20;
+/** Bytes: EXT4_MAX_DESC_SIZE. */
+const largestDescriptor = 1024;
 
 /**
  * Reads and checks the primary superblock.
@@ -87,11 +96,13 @@ function check(view: DataView, place: Place): Superblock {
   };
 
   if (raw.s_magic !== superMagic) throw wrong('s_magic', hex(superMagic), hex(raw.s_magic));
-  // Before revision 1 there were no features, whatever stands there.
-  const dynamic = raw.s_rev_level >= 1;
-  const [compatible, incompatible, readOnlyCompatible] = dynamic
-    ? [raw.s_feature_compat, raw.s_feature_incompat, raw.s_feature_ro_compat]
-    : [0, 0, 0];
+  // The kernel and e2fsprogs heed the features of revision 0 as well, which should have none.
+  const {
+    s_feature_compat: compatible,
+    s_feature_incompat: incompatible,
+    s_feature_ro_compat: readOnlyCompatible,
+  } = raw;
+  const dynamic = raw.s_rev_level >= dynamicRevision;
   const checksummed = roCompat.has(readOnlyCompatible, 'metadata_csum');
   if (checksummed) checkChecksum(view, raw, place);
   if (incompat.has(incompatible, 'journal_dev')) {
@@ -110,21 +121,26 @@ function check(view: DataView, place: Place): Superblock {
     ? range('s_log_cluster_size', raw.s_log_cluster_size, logBlockSize, largestLogClusterSize)
     : logBlockSize;
   const blocksPerCluster = 2 ** (logClusterSize - logBlockSize);
-  const first = blockSize === 1024 && !bigalloc ? 1 : 0;
+  const first = logClusterSize === 0 ? 1 : 0;
   const firstDataBlock = range('s_first_data_block', raw.s_first_data_block, first, first);
   const bitsPerBitmap = bitsPerByte * blockSize;
   const clustersPerGroup = bigalloc
-    ? range('s_clusters_per_group', raw.s_clusters_per_group, 8, bitsPerBitmap)
+    ? range('s_clusters_per_group', raw.s_clusters_per_group, bitsPerByte, bitsPerBitmap)
     : raw.s_blocks_per_group;
   const blocksPerGroup = range(
     's_blocks_per_group',
     raw.s_blocks_per_group,
-    bigalloc ? clustersPerGroup * blocksPerCluster : 8,
+    bigalloc ? clustersPerGroup * blocksPerCluster : bitsPerByte,
     bigalloc ? clustersPerGroup * blocksPerCluster : bitsPerBitmap,
   );
-  if (blocksPerGroup % 8 !== 0) throw wrong('s_blocks_per_group', 'a multiple of 8', blocksPerGroup);
+  if (clustersPerGroup % 8 !== 0) {
+    const field = bigalloc ? 's_clusters_per_group' : 's_blocks_per_group';
+    throw wrong(field, 'a multiple of 8', clustersPerGroup);
+  }
 
   const is64 = incompat.has(incompatible, '64bit');
+  // Without 64bit, the kernel believes the high half and e2fsprogs does not.
+  if (!is64) range('s_blocks_count_hi', raw.s_blocks_count_hi, 0, 0);
   const wide = (high: number, low: number) => (is64 ? (BigInt(high) << 32n) | BigInt(low) : BigInt(low));
   const blocks = wide(raw.s_blocks_count_hi, raw.s_blocks_count_lo);
   const blockCount = toNumber(blocks, { ...place, field: 's_blocks_count' });
@@ -139,15 +155,19 @@ function check(view: DataView, place: Place): Superblock {
   const inodeSize = dynamic ? range('s_inode_size', raw.s_inode_size, oldInodeSize, blockSize) : oldInodeSize;
   if (!isPowerOfTwo(inodeSize)) throw wrong('s_inode_size', 'a power of two', inodeSize);
   const smallest = extGroup.size + extGroupHigh.size;
-  const descriptorSize = is64 ? range('s_desc_size', raw.s_desc_size, smallest, blockSize) : extGroup.size;
+  const descriptorSize = is64 ? range('s_desc_size', raw.s_desc_size, smallest, largestDescriptor) : extGroup.size;
   if (!isPowerOfTwo(descriptorSize)) throw wrong('s_desc_size', 'a power of two', descriptorSize);
   const descriptorBlocks = Math.ceil(groupCount / (blockSize / descriptorSize));
   const metaBg = incompat.has(incompatible, 'meta_bg');
   const firstMetaBlockGroup = metaBg
     ? range('s_first_meta_bg', raw.s_first_meta_bg, 0, descriptorBlocks)
     : descriptorBlocks;
-  const mmpBlock = toNumber(raw.s_mmp_block, { ...place, field: 's_mmp_block' });
-  if (incompat.has(incompatible, 'mmp')) range('s_mmp_block', mmpBlock, firstDataBlock + 1, blockCount - 1);
+  const mmpBlock = incompat.has(incompatible, 'mmp')
+    ? toNumber(raw.s_mmp_block, { ...place, field: 's_mmp_block' })
+    : 0;
+  if (mmpBlock !== 0 || incompat.has(incompatible, 'mmp')) {
+    range('s_mmp_block', mmpBlock, firstDataBlock + 1, blockCount - 1);
+  }
 
   const uuidBytes = Uint8Array.from(raw.s_uuid);
   const seeded = incompat.has(incompatible, 'metadata_csum_seed');
@@ -165,9 +185,12 @@ function check(view: DataView, place: Place): Superblock {
     inodeSize,
     descriptorSize,
     firstMetaBlockGroup,
-    reservedDescriptorBlocks: range('s_reserved_gdt_blocks', raw.s_reserved_gdt_blocks, 0, blocksPerGroup),
+    reservedDescriptorBlocks: range('s_reserved_gdt_blocks', raw.s_reserved_gdt_blocks, 0, blockSize / 4),
     backupGroups: Object.freeze([...raw.s_backup_bgs]),
+    revision: raw.s_rev_level,
+    flags: raw.s_flags,
     journalInode: raw.s_journal_inum,
+    journalDevice: raw.s_journal_dev,
     mmpBlock,
     state: raw.s_state,
     compat: compatible,
@@ -199,7 +222,8 @@ function isPowerOfTwo(value: number): boolean {
 }
 
 /** ext2, ext3 or ext4, by the features that each of them knows, as blkid tells them apart. */
-export function typeOf(superblock: Superblock): 'ext2' | 'ext3' | 'ext4' {
+export function typeOf(superblock: Superblock): 'ext2' | 'ext3' | 'ext4' | 'ext4dev' {
+  if (superblockFlags.has(superblock.flags, 'TEST_FILESYS')) return 'ext4dev';
   const beyondExt3 = [
     ...incompat.beyond(superblock.incompat, ['filetype', 'needs_recovery', 'meta_bg']),
     ...roCompat.beyond(superblock.roCompat, ['sparse_super', 'large_file', 'btree_dir']),
@@ -208,7 +232,7 @@ export function typeOf(superblock: Superblock): 'ext2' | 'ext3' | 'ext4' {
   return compat.has(superblock.compat, 'has_journal') ? 'ext3' : 'ext2';
 }
 
-/** A view of plain memory, for what is checksummed piece by piece. */
+/** The bytes of a number, for what is checksummed piece by piece. */
 export function littleEndian32(value: number): Uint8Array {
   const memory = new Uint8Array(4);
   viewOf(memory).setUint32(0, value, true);
