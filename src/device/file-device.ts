@@ -1,4 +1,4 @@
-import { close, fsync } from 'node:fs';
+import { close, fstatSync, fsync } from 'node:fs';
 import { promisify } from 'node:util';
 import { min } from '../binary/convert.js';
 import { DiskError } from '../error/disk-error.js';
@@ -82,15 +82,7 @@ export class FileDevice extends BlockDevice {
   async #readRest(into: Uint8Array, offset: Bytes): Promise<void> {
     const got = await readAt(this.fd, into, offset, this.name);
     if (got < into.length) {
-      throw new DiskError(
-        'IO',
-        `${this.name}: ends at byte ${hex(offset + BigInt(got))}: it was cut short while in use`,
-        {
-          device: this.name,
-          offset: offset + BigInt(got),
-          errno: 'EIO',
-        },
-      );
+      throw this.#cutShort(offset + BigInt(got));
     }
   }
 
@@ -129,7 +121,9 @@ export class FileDevice extends BlockDevice {
     const seekEnd = min(end, lastPage);
     let at = start;
     while (at < seekEnd && batch.length < batchSize) {
-      const data = min(seekData(this.fd, at, this.name) ?? seekEnd, seekEnd);
+      const found = seekData(this.fd, at, this.name);
+      if (found === undefined) this.#refuseIfCut();
+      const data = min(found ?? seekEnd, seekEnd);
       push(at, data, false);
       if (data === seekEnd) at = seekEnd;
       else {
@@ -140,6 +134,20 @@ export class FileDevice extends BlockDevice {
     }
     if (at >= lastPage) push(at, end, true);
     return batch;
+  }
+
+  /** What lies behind a file's end looks like a hole, which a copy would take for zeros. */
+  #refuseIfCut(): void {
+    const { size } = fstatSync(this.fd, { bigint: true });
+    if (size < this.facts.size) throw this.#cutShort(size);
+  }
+
+  #cutShort(end: Bytes): DiskError {
+    return new DiskError('IO', `${this.name}: ends at byte ${hex(end)}: it was cut short while in use`, {
+      device: this.name,
+      offset: end,
+      errno: 'EIO',
+    });
   }
 
   protected doPeek(): undefined {

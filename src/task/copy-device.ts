@@ -22,6 +22,8 @@ export interface CopyOptions {
   readonly free?: RangeSet | undefined;
   /** Bytes whose contents are given up: they are not copied either, and read as zeros in the copy. */
   readonly wiped?: RangeSet | undefined;
+  /** What progress is said to be. */
+  readonly phase?: string | undefined;
 }
 
 export interface CopyResult {
@@ -72,7 +74,7 @@ export async function copyDevice(
 async function copyAll(
   source: BlockDevice,
   output: Output,
-  { free = RangeSet.empty, wiped = RangeSet.empty }: CopyOptions,
+  { free = RangeSet.empty, wiped = RangeSet.empty, phase = `copying ${source.name}` }: CopyOptions,
   context: TaskContext,
 ): Promise<CopyResult> {
   const { size, hostFile } = source.facts;
@@ -85,7 +87,7 @@ async function copyAll(
   if (!output.blank && !output.ordered) {
     for (const { offset, length } of wiped.clip(0n, size)) await output.zero(offset, length);
   }
-  const written = await new Copier(source, output, skipped, context).run();
+  const written = await new Copier(source, output, skipped, phase, context).run();
   return { size, written, skipped: skipped.total, cloned: false };
 }
 
@@ -99,6 +101,7 @@ class Copier {
     private readonly source: BlockDevice,
     private readonly output: Output,
     private readonly free: RangeSet,
+    private readonly phase: string,
     private readonly context: TaskContext,
   ) {
     const { signal } = context;
@@ -174,7 +177,7 @@ class Copier {
   #report(length: bigint): void {
     this.#done += length;
     const { onProgress } = this.context;
-    onProgress?.({ phase: `copying ${this.source.name}`, done: this.#done, total: this.source.facts.size });
+    onProgress?.({ phase: this.phase, done: this.#done, total: this.source.facts.size });
   }
 
   /** All that has to be handled, cut to requests that end at multiples of their size. */

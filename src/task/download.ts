@@ -39,6 +39,7 @@ export async function download(
   const volume = findVolume(guest, device);
   for (const warning of guest.warnings) onWarning?.(warning);
   const target = await openOutput(output, { source: volume.device, replace: force, signal, onWarning });
-  const result = await copyDevice(volume.device, target, {}, context);
+  const phase = `copying ${volume.name} of ${image}`;
+  const result = await copyDevice(volume.device, target, { phase }, context);
   return { device: volume.name, offset: volume.offset, ...result };
 }

@@ -21,7 +21,7 @@ export function makeGuestDisk(folder, { size = 4096 * MiB, kept = 1200 * MiB, de
   const garbage = randomBytes(16 * MiB);
   for (let at = 0, i = 0; at < deleted; at += 64 * MiB, i++)
     fill(join(tree, 'deleted', `file-${i}`), 64 * MiB, garbage);
-  fill(image, size, garbage);
+  fill(image, size, Buffer.alloc(16 * MiB));
   const start = openSync(image, 'r+');
   writeSync(start, Buffer.alloc(MiB), 0, MiB, 0);
   closeSync(start);
@@ -67,8 +67,8 @@ function diskUsage(path) {
 function fill(path, size, pattern) {
   const fd = openSync(path, 'w');
   for (let at = 0; at < size; at += pattern.length) {
-    // Each piece its own, so that nothing deduplicates or compresses it away.
-    pattern.writeUInt32LE((at / pattern.length) >>> 0, 0);
+    // Each piece of random data its own, so that nothing deduplicates or compresses it away.
+    if (pattern[4] !== 0) pattern.writeUInt32LE((at / pattern.length) >>> 0, 0);
     writeSync(fd, pattern, 0, Math.min(pattern.length, size - at), at);
   }
   closeSync(fd);

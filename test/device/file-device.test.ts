@@ -45,6 +45,16 @@ test('says that a file was cut short while it was read', async () => {
   });
 });
 
+test('says that a file was cut short rather than calling its lost end a hole', async () => {
+  const { path, file } = await device(10_000);
+  await using _ = file;
+  await truncate(path, 5000);
+  const walk = async () => {
+    for await (const _extent of file.extents());
+  };
+  await expect(walk()).rejects.toMatchObject({ code: 'IO', facts: { offset: 5000n, device: path } });
+});
+
 test('leaves the length of the file as it is, zeroing and trimming at its end', async () => {
   const { path, file } = await device(10_000);
   await file.zero(5000n, 5000n);

@@ -65,7 +65,7 @@ describe('listFilesystems', () => {
     await patch(image, mebibyte + 1024 + 0x18, Uint8Array.of(40, 0, 0, 0));
     const damaged = await listFilesystems({ image });
     expect(damaged.entries[0]).toMatchObject({ name: '/dev/sda1', state: 'damaged' });
-    expect(damaged.entries[0]?.reason).toContain('s_log_block_size');
+    expect(damaged.entries[0]?.reason).toContain('s_checksum');
   });
 
   it('warns of what is odd about the disk', async () => {
