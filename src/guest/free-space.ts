@@ -18,6 +18,8 @@ export interface VolumeFreeSpace {
   readonly usage?: Usage | undefined;
   /** Offsets on the disk. Empty for a volume that is left alone. */
   readonly free: RangeSet;
+  /** Whether the user gave up all that is in it. */
+  readonly wiped: boolean;
   readonly leftAlone?: LeftAlone | undefined;
 }
 
@@ -44,21 +46,23 @@ export interface FreeSpaceOptions {
  * Finds what of a guest's disk is free, volume by volume. Only what a volume in a good state calls free counts, only
  * inside that volume.
  *
- * @throws {DiskError} NOT_FOUND, USAGE when a name in the options is no volume; IO
+ * @throws {DiskError} NOT_FOUND, USAGE when a name in the options is no volume, or is to be ignored and wiped at once;
+ * UNSAFE when what is to be wiped may be somebody else's as well; IO
  */
 export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}): Promise<FreeSpace> {
   const ignored = new Set((options.ignore ?? []).map((name) => volumeCalled(guest, name)));
   const wiped = new Set((options.wipe ?? []).map((name) => volumeCalled(guest, name)));
+  for (const volume of wiped) refuseToWipe(guest, volume, ignored);
   const volumes: VolumeFreeSpace[] = [];
   for (const volume of guest.volumes) {
-    const kept: Omit<VolumeFreeSpace, 'volume'> = ignored.has(volume)
+    const kept: Finding = ignored.has(volume)
       ? leaveAlone('ignored', 'ignored, as asked')
       : wiped.has(volume)
         ? { free: RangeSet.empty }
         : await freeSpaceOf(guest, volume, options.signal);
     const usage = kept.usage ?? (await usageOf(volume));
     const free = kept.free.clip(0n, volume.device.facts.size).shift(volume.offset);
-    volumes.push({ volume, ...kept, usage, free });
+    volumes.push({ volume, ...kept, usage, free, wiped: wiped.has(volume) });
   }
   return {
     volumes,
@@ -74,7 +78,26 @@ function volumeCalled(guest: Guest, name: string): Volume {
   throw new DiskError('USAGE', `${name} is the whole disk: name one of ${guest.volumes.map((v) => v.name).join(', ')}`);
 }
 
-type Finding = Omit<VolumeFreeSpace, 'volume'>;
+/** What the user gives up must at least be a thing of its own. */
+function refuseToWipe({ disk }: Guest, volume: Volume, ignored: ReadonlySet<Volume>): void {
+  const { name, content, problem } = volume;
+  if (ignored.has(volume)) {
+    throw new DiskError('USAGE', `${name} is to be ignored and to be wiped: choose one`, { device: disk.name });
+  }
+  if (content.kind === 'extended') {
+    throw new DiskError('USAGE', `${name} holds the logical partitions: name those that are to be wiped`, {
+      device: disk.name,
+    });
+  }
+  if (problem !== undefined) {
+    throw new DiskError('UNSAFE', `${disk.name}: ${name} cannot be wiped: ${problem}`, {
+      device: disk.name,
+      reason: 'wipe',
+    });
+  }
+}
+
+type Finding = Omit<VolumeFreeSpace, 'volume' | 'wiped'>;
 
 async function freeSpaceOf(guest: Guest, volume: Volume, signal: AbortSignal | undefined): Promise<Finding> {
   const { content, problem } = volume;

@@ -1,4 +1,4 @@
-import type { RangeSet } from '../../binary/range-set.js';
+import { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { typeOfContent } from '../../guest/content.js';
 import { type FreeSpace, findFreeSpace } from '../../guest/free-space.js';
@@ -22,7 +22,7 @@ export interface Plan {
   readonly freeSpace: FreeSpace;
   /** Whole host blocks of free bytes: trimmed. */
   readonly trim: RangeSet;
-  /** Whole host blocks of bytes given up by name: zeroed. */
+  /** Bytes given up by name: zeroed, to the last one. */
   readonly wipe: RangeSet;
   readonly volumes: readonly VolumeReport[];
 }
@@ -34,18 +34,18 @@ export async function planSparsify(disk: BlockDevice, options: PlanOptions, { si
   const block = BigInt(disk.facts.blockSize.preferred);
   const whole = (free: RangeSet) => free.atLeast(options.minimum ?? 0n).roundInwards(block);
   const occupied = await occupiedBytes(disk, signal);
-  const volumes = freeSpace.volumes.map(({ volume, usage, free, leftAlone }): VolumeReport => {
-    const wiped = freeSpace.wiped.clip(volume.offset, volume.device.facts.size);
+  const volumes = freeSpace.volumes.map(({ volume, usage, free, leftAlone, wiped }): VolumeReport => {
+    const givenUp = wiped ? freeSpace.wiped.clip(volume.offset, volume.device.facts.size) : RangeSet.empty;
     return {
       device: volume.name,
       type: typeOfContent(volume.content),
       size: volume.device.facts.size,
       used: usage?.used,
       free: free.total,
-      reclaimable: whole(free).union(wiped.roundInwards(block)).intersect(occupied).total,
-      wiped: wiped.count > 0,
+      reclaimable: whole(free).union(givenUp.roundInwards(block)).intersect(occupied).total,
+      wiped,
       leftAlone,
     };
   });
-  return { guest, freeSpace, trim: whole(freeSpace.free), wipe: freeSpace.wiped.roundInwards(block), volumes };
+  return { guest, freeSpace, trim: whole(freeSpace.free), wipe: freeSpace.wiped, volumes };
 }

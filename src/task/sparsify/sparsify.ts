@@ -66,14 +66,19 @@ export async function sparsify(image: string, options: SparsifyOptions, context:
   }
 }
 
-function refuseUnsafe(disk: BlockDevice, { freeSpace }: Plan, { force, discard, dryRun }: SparsifyOptions): void {
+function refuseUnsafe(
+  disk: BlockDevice,
+  { guest, freeSpace }: Plan,
+  { force, discard, dryRun }: SparsifyOptions,
+): void {
   if (!disk.facts.extents && discard !== true && dryRun !== true) {
     throw new DiskError('USAGE', `${disk.name}: is a block device: say --discard to have it discard what is free`);
   }
   if (force === true) return;
-  for (const { volume } of freeSpace.volumes) {
-    const wiped = freeSpace.wiped.has(volume.offset);
-    if (wiped && volume.content.kind !== 'swap') {
+  for (const { volume, wiped } of freeSpace.volumes) {
+    // The memory of a guest that sleeps lies in its swap.
+    const expendable = volume.content.kind === 'swap' && guest.hibernated === undefined;
+    if (wiped && !expendable) {
       throw new DiskError('UNSAFE', `--zero ${volume.name} would lose all that is in it: say --force if you mean it`, {
         device: disk.name,
         reason: 'wipe',
