@@ -1,4 +1,4 @@
-import { min, roundUp } from '../binary/convert.js';
+import { min, roundUp, toNumber } from '../binary/convert.js';
 import { RangeSet } from '../binary/range-set.js';
 import { isZero, zeroRuns } from '../binary/zeros.js';
 import type { BlockDevice } from '../device/block-device.js';
@@ -7,6 +7,7 @@ import { DiskError } from '../error/disk-error.js';
 import { alignedBuffer } from '../host/aligned-buffer.js';
 import { cloneRange } from '../host/clone.js';
 import type { TaskContext } from './context.js';
+import { inParallel } from './in-parallel.js';
 import type { Output } from './output/output.js';
 
 /** Bytes a request, and how many are under way at a time: 4 MiB of buffers. */
@@ -92,8 +93,6 @@ async function copyAll(
 }
 
 class Copier {
-  readonly #failed = new AbortController();
-  readonly #signal: AbortSignal;
   #written = 0n;
   #done = 0n;
 
@@ -103,51 +102,36 @@ class Copier {
     private readonly free: RangeSet,
     private readonly phase: string,
     private readonly context: TaskContext,
-  ) {
-    const { signal } = context;
-    this.#signal = signal === undefined ? this.#failed.signal : AbortSignal.any([signal, this.#failed.signal]);
-  }
+  ) {}
 
   /** @returns bytes written */
   async run(): Promise<bigint> {
     const pieces = this.#pieces();
-    // The first failure stops the others, but none is left behind: their buffers and descriptors are in use.
-    const failures: unknown[] = [];
-    const workers = Array.from({ length: depth }, () =>
-      this.#work(pieces).catch((error: unknown) => {
-        failures.push(error);
-        this.#failed.abort(error);
-      }),
-    );
-    await Promise.all(workers);
-    if (failures.length > 0) throw failures[0];
+    await inParallel(depth, this.context.signal, async (signal) => {
+      const buffer = alignedBuffer(requestSize);
+      for (let next = await pieces.next(); next.done !== true; next = await pieces.next()) {
+        const piece = next.value;
+        try {
+          if (piece.zero) await this.#copyZeros(piece, signal);
+          else await this.#copyData(piece, buffer.subarray(0, toNumber(piece.length)), signal);
+        } finally {
+          piece.done();
+        }
+      }
+    });
     return this.#written;
   }
 
-  async #work(pieces: AsyncGenerator<Piece>): Promise<void> {
-    const buffer = alignedBuffer(requestSize);
-    // A generator queues what is asked of it, so that the workers can share one.
-    for await (const piece of { [Symbol.asyncIterator]: () => ({ next: () => pieces.next() }) }) {
-      try {
-        if (this.#signal.aborted) throw DiskError.cancelled(this.#signal);
-        if (piece.zero) await this.#copyZeros(piece);
-        else await this.#copyData(piece, buffer.subarray(0, Number(piece.length)));
-      } finally {
-        piece.done();
-      }
-    }
-  }
-
-  async #copyZeros({ offset, length, turn }: Piece): Promise<void> {
-    await this.#inOrder(turn);
+  async #copyZeros({ offset, length, turn }: Piece, signal: AbortSignal): Promise<void> {
+    await this.#inOrder(turn, signal);
     if (!this.output.blank) await this.output.zero(offset, length);
     this.#report(length);
   }
 
-  async #copyData({ offset, length, turn }: Piece, buffer: Uint8Array): Promise<void> {
+  async #copyData({ offset, length, turn }: Piece, buffer: Uint8Array, signal: AbortSignal): Promise<void> {
     const { output } = this;
-    await this.source.read(buffer, offset, { signal: this.#signal });
-    await this.#inOrder(turn);
+    await this.source.read(buffer, offset, { signal });
+    await this.#inOrder(turn, signal);
     if (output.blank) await this.#writeUnlessZero(buffer, offset);
     else if (!output.ordered && isZero(buffer)) await output.zero(offset, length);
     else await this.#write(buffer, offset);
@@ -168,10 +152,10 @@ class Copier {
     this.#written += BigInt(from.length);
   }
 
-  async #inOrder(turn: Promise<void>): Promise<void> {
+  async #inOrder(turn: Promise<void>, signal: AbortSignal): Promise<void> {
     if (this.output.ordered) await turn;
     // The piece before may have ended because it failed.
-    if (this.#signal.aborted) throw DiskError.cancelled(this.#signal);
+    if (signal.aborted) throw DiskError.cancelled(signal);
   }
 
   #report(length: bigint): void {
@@ -204,7 +188,7 @@ class Copier {
     const wanted = this.free.complement(0n, size)[Symbol.iterator]();
     let range = wanted.next();
     let at = 0n;
-    for await (const extent of this.source.extents(0n, size, { signal: this.#signal })) {
+    for await (const extent of this.source.extents(0n, size, { signal: this.context.signal })) {
       const end = extent.offset + extent.length;
       while (range.done !== true && range.value.offset < end) {
         const rangeEnd = range.value.offset + range.value.length;
