@@ -48,7 +48,7 @@ export async function sparsify(image: string, options: SparsifyOptions, context:
   const plan = await planSparsify(disk, options, context);
   for (const warning of plan.guest.warnings) onWarning?.(warning);
   refuseUnsafe(disk, plan, options);
-  const attributes = rememberAttributes(disk);
+  const attributes = rememberAttributes(disk, context);
   const allocatedBefore = allocated(disk);
   if (dryRun) return report(image, disk, plan, { dryRun, zeros: 0n, allocatedBefore });
 

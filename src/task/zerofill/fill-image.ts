@@ -53,7 +53,7 @@ export async function fillImage(
   const guest = await openGuest(disk, { signal });
   for (const warning of guest.warnings) onWarning?.(warning);
   const { volumes, free } = await findFreeSpace(guest, { signal });
-  const attributes = rememberAttributes(disk);
+  const attributes = rememberAttributes(disk, context);
   let zeroed: bigint;
   try {
     zeroed = await zeroFree(disk, free, context);
