@@ -22,6 +22,10 @@ export interface ExtRecipe {
   readonly mke2fs: string;
   /** As mke2fs takes it; 40M if not said. */
   readonly size?: string;
+  /** Nothing is deleted again. */
+  readonly keep?: boolean;
+  /** e2fsck finds something wrong from the start. */
+  readonly unclean?: boolean;
 }
 
 /** Files of many sizes, some of them sparse; the same bytes each time. */
@@ -39,14 +43,14 @@ async function fillFolder(folder: string, count: number): Promise<void> {
 /**
  * An image by mke2fs with files in it, of which debugfs deletes every third again: its free space is in pieces.
  */
-export async function extImage({ mke2fs, size = '40M' }: ExtRecipe, files = 150): Promise<ExtImage> {
+export async function extImage({ mke2fs, size = '40M', keep = false }: ExtRecipe, files = 150): Promise<ExtImage> {
   const folder = await temporaryFolder();
   const [root, path] = [join(folder, 'root'), join(folder, 'ext.img')];
   await mkdir(root);
   await fillFolder(root, files);
   await run('mke2fs', ['-Fq', ...mke2fs.split(' ').filter((arg) => arg !== ''), '-d', root, path, size]);
   const contents = await digests(root);
-  const gone = Object.keys(contents).filter((_, i) => i % 3 === 1);
+  const gone = Object.keys(contents).filter((_, i) => !keep && i % 3 === 1);
   if (gone.length > 0) await debugfs(path, ...gone.map((name) => `rm /${name}`));
   return { path, contents: Object.fromEntries(Object.entries(contents).filter(([name]) => !gone.includes(name))) };
 }

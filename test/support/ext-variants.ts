@@ -50,9 +50,11 @@ export const extVariants: Readonly<Record<string, ExtRecipe>> = {
   'inodes of 1024 bytes': { mke2fs: '-t ext4 -b 1024 -I 1024' },
   'many inodes': { mke2fs: '-t ext4 -b 1024 -i 1024', size: '40M' },
   inline_data: { mke2fs: '-t ext4 -b 1024 -O inline_data' },
-  'quota and project': { mke2fs: '-t ext4 -b 1024 -O quota,project' },
+  // Neither mke2fs -d nor debugfs keeps the books of quota.
+  'quota and project': { mke2fs: '-t ext4 -b 1024 -O quota,project', unclean: true },
   orphan_file: { mke2fs: '-t ext4 -b 1024 -O orphan_file' },
-  mmp: { mke2fs: '-t ext4 -b 1024 -O mmp -E mmp_update_interval=1' },
+  // debugfs waits for 11 seconds before it writes to one of these.
+  mmp: { mke2fs: '-t ext4 -b 1024 -O mmp', keep: true },
   encrypt: { mke2fs: '-t ext4 -b 1024 -O encrypt' },
   casefold: { mke2fs: '-t ext4 -b 1024 -O casefold' },
   verity: { mke2fs: '-t ext4 -b 4096 -O verity' },
@@ -62,3 +64,19 @@ export const extVariants: Readonly<Record<string, ExtRecipe>> = {
   stable_inodes: { mke2fs: '-t ext4 -b 1024 -O stable_inodes' },
   'a stripe': { mke2fs: '-t ext4 -b 1024 -E stride=16,stripe_width=64' },
 };
+
+/** Those that between them place metadata in every way: for when there is little time. */
+export const quickVariants: readonly (keyof typeof extVariants)[] = [
+  'ext2 of revision 0',
+  'ext2 of 2 KiB blocks with a short last group',
+  'ext3',
+  'ext4',
+  'ext4 of 1 KiB blocks',
+  'ext4 without metadata_csum',
+  'ext4 without flex_bg',
+  'much room to grow',
+  'meta_bg',
+  'sparse_super2',
+  'bigalloc of 1 KiB blocks',
+  'bigalloc with a short last cluster',
+];
