@@ -52,6 +52,7 @@ export const packages = {
   nbdkit: 'nbdkit',
   parted: 'parted',
   partx: 'util-linux',
+  resize2fs: 'e2fsprogs',
   genisoimage: 'genisoimage',
   python3: 'python3-libnbd',
   'qemu-img': 'qemu-utils',
