@@ -45,6 +45,12 @@ const histories: Record<string, { mke2fs: string; steps: Step[] }> = {
   'work on ext4 without a journal': { mke2fs: '-t ext4 -b 1024 -O ^has_journal', steps: [live] },
   'work on bigalloc': { mke2fs: '-t ext4 -b 1024 -O bigalloc -C 4096 -g 2048', steps: [live] },
   'work on meta_bg': { mke2fs: '-t ext4 -b 1024 -g 512 -N 4096 -O meta_bg,^resize_inode', steps: [live] },
+  'work on uninit_bg': { mke2fs: '-t ext4 -b 1024 -O ^metadata_csum,uninit_bg', steps: [live] },
+  'work on small groups of 4 KiB blocks': { mke2fs: '-t ext4 -b 4096 -g 1024', steps: [live] },
+  'shrinking and growth of meta_bg': {
+    mke2fs: '-t ext4 -b 1024 -g 512 -N 4096 -O meta_bg,^resize_inode',
+    steps: [shrink, grow(60), live],
+  },
   growth: { mke2fs: '-t ext4 -b 1024', steps: [grow(90), live] },
   'growth past the room for descriptors': {
     mke2fs: '-t ext4 -b 1024 -E resize=81920',
