@@ -32,7 +32,10 @@ OUT appears whole or not at all, and is on the disk when the command ends.`;
   };
 
   static override flags = {
-    force: Flags.boolean({ char: 'f', summary: 'replace a file that is there already' }),
+    force: Flags.boolean({
+      char: 'f',
+      summary: 'replace a file that is there already; copy what there is of a partition that is cut short',
+    }),
     'force-share': forceShare,
   };
 

@@ -56,7 +56,7 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
     strict,
   };
 
-  async run(): Promise<{ images: readonly SparsifyReport[] }> {
+  async run(): Promise<{ images: readonly (SparsifyReport | object)[] }> {
     const { image: images } = this.args;
     const { output } = this.flags;
     if (output !== undefined && images.length > 1) {
@@ -64,7 +64,13 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
     }
     if (output === '-')
       throw new DiskError('USAGE', '--output takes a file: to write to standard output, use copy --sparsify');
-    const reports: SparsifyReport[] = [];
+    if (this.flags['force-share'] && output === undefined && !this.flags['dry-run']) {
+      throw new DiskError(
+        'USAGE',
+        '--force-share goes with --dry-run or --output: what others write to is never changed',
+      );
+    }
+    const reports: (SparsifyReport | object)[] = [];
     for (const image of images) {
       try {
         const report = await this.withProgress(`sparsify ${image}`, (context) => this.#sparsify(image, context));
@@ -74,7 +80,9 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
       } catch (error) {
         // The only image, or a signal: that is the end. Else the others go on.
         if (images.length === 1 || this.signal.aborted) throw error;
-        this.complain(explain(error).message);
+        const { message, document } = explain(error);
+        this.complain(message);
+        reports.push({ image, ...document });
         this.status = 1;
       }
     }

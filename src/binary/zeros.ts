@@ -24,7 +24,8 @@ export function zeroRuns(
   let runZero: boolean | undefined;
   for (let start = 0; start < bytes.length; start += block) {
     const end = Math.min(start + block, bytes.length);
-    const zero = isZero(bytes.subarray(start, end));
+    // Most blocks of data show it in their first byte.
+    const zero = bytes[start] === 0 && isZero(bytes.subarray(start, end));
     if (zero !== runZero) {
       if (runZero !== undefined) found(runStart, start, runZero);
       runStart = start;

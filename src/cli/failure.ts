@@ -21,17 +21,15 @@ export function explain(error: unknown): Failure {
   const causes = causesOf(error);
   if (error instanceof DiskError) {
     const usage = error.code === 'USAGE';
-    return { message: error.message, status: usage ? 2 : 1, usage, causes, document: error.toJSON() };
+    const message = tidied(error.message);
+    return { message, status: usage ? 2 : 1, usage, causes, document: { ...error.toJSON(), message } };
   }
   if (error instanceof Errors.ExitError) {
     return { message: '', status: error.oclif.exit ?? 1, usage: false, causes: [], document: {} };
   }
   if (error instanceof Errors.CLIError) {
-    const message = error.message
-      .replace(/\n*See more help with --help\s*$/, '')
-      .replace(/\s+/g, ' ')
-      .trim();
-    const said = message.charAt(0).toLowerCase() + message.slice(1);
+    const tidy = tidied(error.message);
+    const said = tidy.charAt(0).toLowerCase() + tidy.slice(1);
     return { message: said, status: 2, usage: true, causes, document: { code: 'USAGE', message: said } };
   }
   const errno = errnoOf(error);
@@ -46,6 +44,15 @@ export function explain(error: unknown): Failure {
   const message = `internal error: ${said}: this is a bug, please report it with the output of --verbose`;
   const stack = error instanceof Error && error.stack !== undefined ? [error.stack, ...causes] : causes;
   return { message, status: 1, usage: false, causes: stack, document: { code: 'INTERNAL', message } };
+}
+
+/** On one line, without what oclif's parser puts around a message, its own or that of a flag's parser. */
+function tidied(message: string): string {
+  return message
+    .replace(/\s*See more help with --help\s*$/, '')
+    .replace(/^Parsing (--\S+)\s+/, '$1: ')
+    .replace(/\s+/g, ' ')
+    .trim();
 }
 
 function causesOf(error: unknown): string[] {

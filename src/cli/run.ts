@@ -1,5 +1,6 @@
 import { run as runCommand } from '@oclif/core';
 import { explain } from './failure.js';
+import { toJson } from './json.js';
 import { printable } from './printable.js';
 
 /**
@@ -12,8 +13,9 @@ export async function run(from: string): Promise<void> {
   try {
     await runCommand(process.argv.slice(2), from);
   } catch (error) {
-    const { message, status } = explain(error);
+    const { message, status, document } = explain(error);
     process.exitCode = status;
-    if (message !== '') process.stderr.write(`disktool: ${printable(message)}\ndisktool: try "disktool --help"\n`);
+    if (process.argv.includes('--json')) process.stdout.write(`${toJson(document)}\n`);
+    else if (message !== '') process.stderr.write(`disktool: ${printable(message)}\ndisktool: try "disktool --help"\n`);
   }
 }

@@ -9,8 +9,8 @@ import { punchHole, seekData, seekHole, zeroRange } from '../host/sparse.js';
 import { BlockDevice, type DeviceFacts, type ZeroOptions } from './block-device.js';
 import type { Bytes, Extent } from './extent.js';
 
-/** Above this, a read goes to the thread pool at once, where several overlap. */
-const readNowLimit = 128 * 1024;
+/** Bytes: copying more than this from the page cache would hold up everybody else on this thread for too long. */
+const readNowLimit = 1 << 20;
 /** The page cache's unit: SEEK_DATA and SEEK_HOLE are wrong about the last page below 2^63 on tmpfs. */
 const lastPage = 2n ** 63n - 4096n;
 /** Extents a batch. */

@@ -1,15 +1,12 @@
 import { layout, u32, u64, viewOf } from '../binary/layout.js';
 import { type RangeSet, RangeSetBuilder } from '../binary/range-set.js';
-import { call, tryCall } from './libc.js';
+import { tryCall } from './libc.js';
 
 /** Where a host file occupies room: FS_IOC_FIEMAP, Documentation/filesystems/fiemap.rst. */
 
 const FS_IOC_FIEMAP = 0xc020660b;
 const FIEMAP_FLAG_SYNC = 1;
 const FIEMAP_EXTENT_LAST = 1;
-const EOPNOTSUPP = 95;
-const ENOTTY = 25;
-const EINVAL = 22;
 
 const spec = 'Documentation/filesystems/fiemap.rst';
 const request = layout(
@@ -44,9 +41,9 @@ const FIEMAP_EXTENT_SHARED = 0x2000;
  *
  * @returns undefined where the filesystem cannot tell
  */
-export function occupiedRanges(fd: number, size: bigint, what: string): RangeSet | undefined {
+export function occupiedRanges(fd: number, size: bigint): RangeSet | undefined {
   const occupied = new RangeSetBuilder();
-  const told = eachExtent(fd, size, what, (offset, length) => {
+  const told = eachExtent(fd, size, (offset, length) => {
     occupied.add(offset, length);
     return true;
   });
@@ -54,9 +51,9 @@ export function occupiedRanges(fd: number, size: bigint, what: string): RangeSet
 }
 
 /** Whether any part of a file shares its room with another file; false where the filesystem cannot tell. */
-export function hasSharedExtents(fd: number, size: bigint, what: string): boolean {
+export function hasSharedExtents(fd: number, size: bigint): boolean {
   let shared = false;
-  eachExtent(fd, size, what, (_offset, _length, flags) => {
+  eachExtent(fd, size, (_offset, _length, flags) => {
     shared = (flags & FIEMAP_EXTENT_SHARED) !== 0;
     return !shared;
   });
@@ -71,7 +68,6 @@ export function hasSharedExtents(fd: number, size: bigint, what: string): boolea
 function eachExtent(
   fd: number,
   size: bigint,
-  what: string,
   found: (offset: bigint, length: bigint, flags: number) => boolean,
 ): boolean {
   const memory = new Uint8Array(request.size + extentsACall * extent.size);
@@ -85,8 +81,7 @@ function eachExtent(
       fm_extent_count: extentsACall,
     });
     const answer = tryCall('ioctl', fd, FS_IOC_FIEMAP, memory);
-    if (answer === -EOPNOTSUPP || answer === -ENOTTY || answer === -EINVAL) return false;
-    if (answer < 0) call('ioctl', `(FIEMAP) of ${what}`, fd, FS_IOC_FIEMAP, memory);
+    if (answer < 0) return false;
     const count = request.at(view).fm_mapped_extents;
     if (count === 0) break;
     for (let i = 0; i < count; i++) {

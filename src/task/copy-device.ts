@@ -10,9 +10,9 @@ import type { TaskContext } from './context.js';
 import { inParallel } from './in-parallel.js';
 import type { Output } from './output/output.js';
 
-/** Bytes a request, and how many are under way at a time: 4 MiB of buffers. */
+/** Bytes a request, and how many are under way at a time: 2 MiB of buffers. */
 const requestSize = 512 << 10;
-const depth = 8;
+const depth = 4;
 /** Bytes: what hosts allocate by. Zeros are looked for in blocks of it. */
 const hostBlock = 4096;
 /** Bytes: a stop is heeded, and progress told, between pieces of zeros. */

@@ -1,3 +1,4 @@
+import { DiskError } from '../error/disk-error.js';
 import { findVolume } from '../guest/find-volume.js';
 import { openGuest } from '../guest/guest.js';
 import { openImage } from '../image/open-image.js';
@@ -6,7 +7,7 @@ import { type CopyResult, copyDevice } from './copy-device.js';
 import { openOutput } from './output/open-output.js';
 
 export interface DownloadOptions {
-  /** What is there already is replaced. */
+  /** What is there already is replaced, and of a partition that the image cuts short what is there is copied. */
   readonly force?: boolean | undefined;
   /** Read the image although somebody is writing to it. */
   readonly forceShare?: boolean | undefined;
@@ -24,7 +25,8 @@ export interface DownloadResult extends CopyResult {
  *
  * @param device a name that {@link findVolume} knows
  * @param output a path, or `-` for standard output
- * @throws {DiskError} NOT_FOUND, USAGE when the name fits several, UNSAFE when the output is there already; BUSY, IO
+ * @throws {DiskError} NOT_FOUND, USAGE when the name fits several, UNSAFE when the output is there already,
+ * or the image ends before the partition does; BUSY, IO
  */
 export async function download(
   image: string,
@@ -38,6 +40,10 @@ export async function download(
   const guest = await openGuest(source, { signal });
   const volume = findVolume(guest, device);
   for (const warning of guest.warnings) onWarning?.(warning);
+  if (volume.partition?.problem === 'past-end' && force !== true) {
+    const message = `${volume.name} goes on behind the end of ${image}, which may be cut short: force it to copy what is there`;
+    throw new DiskError('UNSAFE', message, { device: image, reason: 'past-end' });
+  }
   const target = await openOutput(output, { source: volume.device, replace: force, signal, onWarning });
   const phase = `copying ${volume.name} of ${image}`;
   const result = await copyDevice(volume.device, target, { phase }, context);

@@ -85,6 +85,11 @@ it('exits with 1 and names the file when it is not there, and goes on to the nex
   expect(stderr).toMatch(/^disktool: .*missing\.img/);
   expect(stderr.split('\n')).toHaveLength(1);
   expect(stdout).toContain('given back');
+  const told = await disktool(['sparsify', '--quiet', '--json', missing, image]);
+  expect(JSON.parse(told.stdout).images).toMatchObject([
+    { image: missing, code: 'NOT_FOUND' },
+    { image, dryRun: false },
+  ]);
 });
 
 it('exits with 1 when both copies of the partition table are damaged', async () => {
@@ -103,7 +108,15 @@ it('exits with 2 for wrong usage, in one document under --json', async () => {
   expect(await disktool(['sparsify'])).toMatchObject({ status: 2, stderr: expect.stringContaining('image') });
   const { status, stdout } = await disktool(['sparsify', '--json', '--minimum', 'x', 'a.img']);
   expect(status).toBe(2);
-  expect(JSON.parse(stdout)).toEqual({ code: 'USAGE', message: expect.stringContaining('"x" is no size') });
+  expect(JSON.parse(stdout)).toEqual({
+    code: 'USAGE',
+    message: expect.stringMatching(/^--minimum: "x" is no size: [^\n]*[^\n.]$/),
+  });
+  expect(JSON.parse((await disktool(['--json', 'sparsify'])).stdout)).toMatchObject({ code: 'USAGE' });
+  expect(await disktool(['sparsify', '-U', 'a.img'])).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining('--dry-run'),
+  });
   const unknown = await disktool(['sparsify', '--json', '--nonsense', 'a.img']);
   expect(JSON.parse(unknown.stdout)).toEqual({ code: 'USAGE', message: expect.stringContaining('--nonsense') });
 });

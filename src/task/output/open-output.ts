@@ -33,6 +33,7 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
   const { source, replace = false, signal, onWarning = () => {} } = options;
   const { size, hostFile } = source.facts;
   if (path === '-') return openStandardOutput(signal);
+  if (path === '') throw new DiskError('USAGE', 'the output has an empty name: name a file');
   const there = await look(path);
   if (there?.isDirectory() || path.endsWith('/')) {
     const folder = path.replace(/\/+$/, '');

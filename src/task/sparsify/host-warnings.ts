@@ -14,7 +14,7 @@ export function hostWarnings({ name, facts: { hostFile, extents, size } }: Block
       `${name} is on ${type}, where the allocated size does not say what was given back: see the free space of the host`,
     ];
   }
-  if (hasSharedExtents(hostFile.fd, size, name)) {
+  if (hasSharedExtents(hostFile.fd, size)) {
     return [`${name} shares blocks with another file: these take room until the other lets go of them as well`];
   }
   return [];

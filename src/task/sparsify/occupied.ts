@@ -6,7 +6,7 @@ import { occupiedRanges } from '../../host/fiemap.js';
 export async function occupiedBytes(disk: BlockDevice, signal: AbortSignal | undefined): Promise<RangeSet> {
   const { hostFile, size, extents } = disk.facts;
   if (hostFile !== undefined && extents) {
-    const occupied = occupiedRanges(hostFile.fd, size, disk.name);
+    const occupied = occupiedRanges(hostFile.fd, size);
     if (occupied !== undefined) return occupied.clip(0n, size);
   }
   const builder = new RangeSetBuilder();

@@ -60,7 +60,7 @@ export async function sparsify(image: string, options: SparsifyOptions, context:
     await disk.flush({ signal });
     return report(image, disk, plan, { dryRun, zeros, allocatedBefore, allocatedAfter: allocated(disk) });
   } catch (error) {
-    throw hasCode(error, 'UNSUPPORTED') ? cannotPunch(image, error) : error;
+    throw hasCode(error, 'UNSUPPORTED') ? cannotPunch(disk, error) : error;
   } finally {
     attributes?.restore();
   }
@@ -120,10 +120,8 @@ function allocated({ facts: { hostFile, extents } }: BlockDevice): bigint | unde
   return hostFile === undefined || !extents ? undefined : fstatSync(hostFile.fd, { bigint: true }).blocks * 512n;
 }
 
-function cannotPunch(image: string, cause: DiskError): DiskError {
-  return new DiskError(
-    'UNSUPPORTED',
-    `${image}: the host's filesystem cannot punch holes, nothing was changed: make a small copy with --output`,
-    { device: image, reason: 'no-punch', errno: cause.errno, cause },
-  );
+function cannotPunch({ name, facts }: BlockDevice, cause: DiskError): DiskError {
+  const why = facts.extents ? "the host's filesystem cannot punch holes" : 'the device cannot discard';
+  const message = `${name}: ${why}, nothing was changed: make a small copy with --output`;
+  return new DiskError('UNSUPPORTED', message, { device: name, reason: 'no-punch', errno: cause.errno, cause });
 }
