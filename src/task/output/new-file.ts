@@ -14,7 +14,7 @@ const closeFd = promisify(close);
 const syncFd = promisify(fsync);
 
 /** Bytes: how much is written before the disk is told to begin. */
-const writebackStep = 32 << 20;
+const writebackStep = 8 << 20;
 /** How many temporary names are tried; those that are taken were left by processes with our number. */
 const attempts = 100;
 
