@@ -130,7 +130,7 @@ it('takes no image name from standard input', async () => {
   expect(stderr).not.toContain('y:');
 });
 
-it('leaves a whole image when it is killed at any moment', async () => {
+needs({ programs: guestDiskPrograms, slow: true })('leaves a whole image when it is killed at any moment', async () => {
   const disk = await makeGuestDisk();
   const folder = dirname(disk.image);
   const pristine = join(folder, 'pristine.img');
