@@ -163,3 +163,16 @@ needs({ programs: ['mkfs.exfat', 'mount.exfat-fuse', 'losetup'], root: true, dev
     await run('umount', [mountPoint]);
   },
 );
+
+it('refuses a partition that the image cuts short, unless forced, and an output without a name', async () => {
+  const image = await guestImage();
+  await truncate(image, 20 * MiB);
+  const out = join(dirname(image), 'out');
+  expect(await disktool(['download', '--quiet', image, '1', out])).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('cut short'),
+  });
+  expect(await disktool(['download', '--quiet', '--force', image, '1', out])).toMatchObject({ status: 0 });
+  await run('cmp', [await cut(image, 1, 19), out]);
+  expect(await disktool(['download', '--quiet', '--force', image, '1', ''])).toMatchObject({ status: 2 });
+});
