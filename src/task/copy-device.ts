@@ -10,8 +10,8 @@ import type { TaskContext } from './context.js';
 import { inParallel } from './in-parallel.js';
 import type { Output } from './output/output.js';
 
-/** Bytes a request, and how many are under way at a time: 2 MiB of buffers. */
-const requestSize = 512 << 10;
+/** Bytes a request, and how many are under way at a time: 8 MiB of buffers. */
+const requestSize = 2 << 20;
 const depth = 4;
 /** Bytes: what hosts allocate by. Zeros are looked for in blocks of it. */
 const hostBlock = 4096;

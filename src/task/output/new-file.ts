@@ -2,6 +2,7 @@ import { close, fsync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { DiskError } from '../../error/disk-error.js';
+import { DirectWrites } from '../../host/direct-write.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { call } from '../../host/libc.js';
 import { writeAt } from '../../host/positioned.js';
@@ -13,7 +14,7 @@ import type { Output } from './output.js';
 const closeFd = promisify(close);
 const syncFd = promisify(fsync);
 
-/** Bytes: how much is written before the disk is told to begin. */
+/** Bytes: how much is written to the page cache before the disk is told to begin. */
 const writebackStep = 8 << 20;
 /** How many temporary names are tried; those that are taken were left by processes with our number. */
 const attempts = 100;
@@ -45,6 +46,7 @@ export class NewFile implements Output {
     private readonly folder: Folder,
     private readonly finalName: string,
     readonly fd: number,
+    private readonly direct: DirectWrites,
     /** Of a file that could not be nameless. */
     private temporaryName: string | undefined,
     private readonly options: NewFileOptions,
@@ -61,7 +63,7 @@ export class NewFile implements Output {
     try {
       const nameless = await folder.createNameless();
       const { fd, name } = nameless === undefined ? await createNamed(folder, path) : { fd: nameless, name: undefined };
-      const file = new NewFile(folder, basename(path), fd, name, options);
+      const file = new NewFile(folder, basename(path), fd, await DirectWrites.of(fd), name, options);
       try {
         call('ftruncate', `of ${options.name} to ${options.size} bytes`, fd, options.size);
       } catch (error) {
@@ -76,6 +78,7 @@ export class NewFile implements Output {
   }
 
   async write(from: Uint8Array, offset: bigint): Promise<void> {
+    if (await this.direct.write(from, offset, this.name)) return;
     await writeAt(this.fd, from, offset, this.name);
     this.#unstarted += from.length;
     if (this.#unstarted < writebackStep || this.#writingBack) return;
@@ -130,6 +133,7 @@ export class NewFile implements Output {
     if (!this.#open) return;
     this.#open = false;
     try {
+      await this.direct.close();
       await closeFd(this.fd);
     } finally {
       await this.folder[Symbol.asyncDispose]();
