@@ -27,7 +27,7 @@ export interface DeviceFacts {
    * Plain bytes of a host file from `offset` on: whoever moves many bytes may go straight to it. A layer never hands it
    * on, or its work would be gone round; only a slice does, shifted. Closing the device does not wait for who does so.
    */
-  readonly hostFile?: { readonly fd: number; readonly offset: Bytes } | undefined;
+  readonly hostFile?: HostFile | undefined;
 }
 
 export interface RequestOptions {
@@ -46,7 +46,20 @@ export interface ZeroOptions extends WriteOptions {
 
 type Operation = 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'extents';
 
-const done: Promise<void> = Promise.resolve();
+/**
+ * What a request that was satisfied at once returns: whoever compares with it need not wait a turn to go on. Never
+ * compared for anything but speed.
+ */
+export const done: Promise<void> = Promise.resolve();
+
+/** Where a host file holds a device's bytes. */
+export interface HostFile {
+  readonly fd: number;
+  /** Bytes from the start of the file. */
+  readonly offset: Bytes;
+  /** `memory`: a file without a disk behind it. */
+  readonly kind: 'file' | 'memory' | 'block';
+}
 
 /**
  * Everything that holds bytes, and everything that changes what a disk does over another that holds bytes.

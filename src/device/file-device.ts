@@ -4,19 +4,21 @@ import { min } from '../binary/convert.js';
 import { DiskError } from '../error/disk-error.js';
 import { hex } from '../error/message.js';
 import { wrapSystemError } from '../host/errno.js';
-import { readAt, readNow, writeAt } from '../host/positioned.js';
+import { readAt, readNow, writeAt, writeNow } from '../host/positioned.js';
 import { punchHole, seekData, seekHole, zeroRange } from '../host/sparse.js';
-import { BlockDevice, type DeviceFacts, type ZeroOptions } from './block-device.js';
+import { BlockDevice, type DeviceFacts, done, type HostFile, type ZeroOptions } from './block-device.js';
 import type { Bytes, Extent } from './extent.js';
 
-/** Bytes: copying more than this from the page cache would hold up everybody else on this thread for too long. */
-const readNowLimit = 1 << 20;
+/** Bytes: copying more than this to or from the page cache would hold up everybody else on this thread for too long. */
+const nowLimit = 1 << 20;
+/** Milliseconds: a write that took longer met a disk that cannot keep up; then that many go to the thread pool. */
+const slowWrite = 2;
+const writesAfterSlow = 256;
 /** The page cache's unit: SEEK_DATA and SEEK_HOLE are wrong about the last page below 2^63 on tmpfs. */
 const lastPage = 2n ** 63n - 4096n;
 /** Extents a batch. */
 const batchSize = 256;
 
-const done: Promise<void> = Promise.resolve();
 const closeFd = promisify(close);
 const syncFd = promisify(fsync);
 
@@ -27,17 +29,26 @@ export interface FileDeviceOptions {
   writable: boolean;
   /** Bytes: what the host allocates and punches by. */
   blockSize: number;
-  /** False for a block device, which knows no holes. */
-  extents?: boolean;
-  /** Flushing costs nothing and means nothing: memory. */
-  volatile?: boolean;
+  /** What the file is, when not a regular file on a disk. Flushing memory costs nothing and means nothing. */
+  kind?: HostFile['kind'];
+  /** The descriptor is somebody else's, who keeps it open until this device is closed. */
+  borrowed?: boolean;
+  /**
+   * Writes on this thread, as long as the disk keeps up: cheaper by the way to the thread pool and back, and for a thread
+   * that has nothing to do but this.
+   */
+  writesNow?: boolean;
 }
 
-/** Plain bytes of a regular host file. Owns the descriptor. */
+/** Plain bytes of a regular host file. Owns the descriptor, unless it is borrowed. */
 export class FileDevice extends BlockDevice {
   readonly name: string;
   readonly facts: DeviceFacts;
   readonly #volatile: boolean;
+  readonly #borrowed: boolean;
+  readonly #writesNow: boolean;
+  /** Writes that still go to the thread pool. */
+  #deferred = 0;
   /** Cleared for good when the filesystem turns out not to know RWF_NOWAIT: then every read would ask twice. */
   #triesNow: boolean;
   #missedNow = 0;
@@ -47,11 +58,13 @@ export class FileDevice extends BlockDevice {
 
   constructor(
     readonly fd: number,
-    { name, size, writable, blockSize, volatile = false, extents = true }: FileDeviceOptions,
+    { name, size, writable, blockSize, kind = 'file', borrowed = false, writesNow = false }: FileDeviceOptions,
   ) {
     super();
     this.name = name;
-    this.#volatile = volatile;
+    this.#volatile = kind === 'memory';
+    this.#borrowed = borrowed;
+    this.#writesNow = writesNow;
     this.#triesNow = true;
     this.facts = Object.freeze({
       size,
@@ -61,15 +74,15 @@ export class FileDevice extends BlockDevice {
       zero: 'native',
       fastZero: true,
       fua: 'emulated',
-      extents,
+      extents: kind !== 'block',
       blockSize: Object.freeze({ minimum: 1, preferred: Math.max(4096, blockSize), maximum: 32 << 20 }),
-      hostFile: Object.freeze({ fd, offset: 0n }),
+      hostFile: Object.freeze({ fd, offset: 0n, kind }),
     });
   }
 
   protected doRead(into: Uint8Array, offset: Bytes): Promise<void> {
     let filled = 0;
-    if (this.#triesNow && into.length <= readNowLimit) {
+    if (this.#triesNow && into.length <= nowLimit) {
       filled = readNow(this.fd, into, offset, this.#volatile);
       if (filled === into.length) return done;
       // A cold disk misses as well, but never again and again without one hit.
@@ -87,7 +100,22 @@ export class FileDevice extends BlockDevice {
   }
 
   protected doWrite(from: Uint8Array, offset: Bytes): Promise<void> {
+    if (this.#writesNow && from.length <= nowLimit) {
+      if (this.#deferred === 0) return this.#writeNow(from, offset);
+      this.#deferred--;
+    }
     return this.tracked(writeAt(this.fd, from, offset, this.name));
+  }
+
+  #writeNow(from: Uint8Array, offset: Bytes): Promise<void> {
+    const start = performance.now();
+    try {
+      writeNow(this.fd, from, offset, this.name);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (performance.now() - start > slowWrite && !this.#volatile) this.#deferred = writesAfterSlow;
+    return done;
   }
 
   protected doZero(offset: Bytes, length: Bytes, { mayTrim = false }: ZeroOptions): Promise<void> {
@@ -164,7 +192,7 @@ export class FileDevice extends BlockDevice {
         this.#whenIdle = resolve;
       });
     }
-    await closeFd(this.fd);
+    if (!this.#borrowed) await closeFd(this.fd);
   }
 
   /** Keeps the descriptor open until `work` settles. */

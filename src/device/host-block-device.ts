@@ -3,16 +3,17 @@ import { zeros } from '../binary/zeros.js';
 import { blockDeviceSize, discard, logicalSectorSize } from '../host/block-ioctl.js';
 import type { ZeroOptions } from './block-device.js';
 import type { Bytes } from './extent.js';
-import { FileDevice } from './file-device.js';
+import { FileDevice, type FileDeviceOptions } from './file-device.js';
 
 /** A block device of the host: what it discards need not read as zeros, and it knows no holes. */
 export class HostBlockDevice extends FileDevice {
   readonly #sector: bigint;
 
-  constructor(fd: number, { name, writable }: { name: string; writable: boolean }) {
+  constructor(fd: number, options: Pick<FileDeviceOptions, 'name' | 'writable' | 'borrowed' | 'writesNow'>) {
+    const { name } = options;
     const size = blockDeviceSize(fd, name);
     const sector = logicalSectorSize(fd, name);
-    super(fd, { name, size, writable, blockSize: sector, extents: false });
+    super(fd, { ...options, size, blockSize: sector, kind: 'block' });
     this.#sector = BigInt(sector);
   }
 

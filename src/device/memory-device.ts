@@ -20,5 +20,5 @@ export function memoryDevice(size: Bytes, name = `memory[${size}]`): FileDevice 
     closeSync(fd);
     throw error;
   }
-  return new FileDevice(fd, { name, size, writable: true, blockSize: 4096, volatile: true });
+  return new FileDevice(fd, { name, size, writable: true, blockSize: 4096, kind: 'memory' });
 }

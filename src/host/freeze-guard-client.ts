@@ -1,6 +1,5 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { DiskError, type ErrorCode } from '../error/disk-error.js';
+import { compiledFile } from './compiled.js';
 import { type GuardCommand, type GuardEvent, type GuardTask, parseEvent } from './freeze-guard-protocol.js';
 import { type Helper, startHelper } from './process.js';
 
@@ -26,13 +25,6 @@ export interface Guard {
 
 const codes: readonly ErrorCode[] = ['BUSY', 'UNSUPPORTED', 'IO', 'NOT_FOUND', 'READ_ONLY', 'CANCELLED'];
 
-/** The guard is a compiled file, also when this one is run from its source. */
-function guardFile(): string {
-  const beside = fileURLToPath(new URL('./freeze-guard.js', import.meta.url));
-  if (existsSync(beside)) return beside;
-  return fileURLToPath(new URL('../../dist/src/host/freeze-guard.js', import.meta.url));
-}
-
 /**
  * Freezes mounts under a guard of their own, in the order given: all of them, or none.
  *
@@ -40,7 +32,7 @@ function guardFile(): string {
  */
 export async function freezeUnderGuard(task: GuardTask, signal?: AbortSignal): Promise<Guard> {
   if (signal?.aborted) throw DiskError.cancelled(signal);
-  const helper = startHelper(guardFile(), JSON.stringify(task));
+  const helper = startHelper(compiledFile(import.meta.url, 'freeze-guard.js'), JSON.stringify(task));
   const link = new GuardLink(helper);
   const cancel = () => link.send('thaw');
   signal?.addEventListener('abort', cancel, { once: true });

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { isMainThread } from 'node:worker_threads';
 import { errnoOf, systemError } from './errno.js';
 import { call, tryCall } from './libc.js';
 
@@ -11,7 +12,8 @@ type FsExt = typeof import('fs-ext');
 const fsExt = load();
 
 function load(): FsExt | undefined {
-  if (process.env.DISKTOOL_NO_FS_EXT === '1') return undefined;
+  // Loaded by a second thread, or once more by a third, it takes the process down.
+  if (!isMainThread || process.env.DISKTOOL_NO_FS_EXT === '1') return undefined;
   try {
     return createRequire(import.meta.url)('fs-ext');
   } catch {

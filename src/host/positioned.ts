@@ -1,6 +1,6 @@
-import { read, write } from 'node:fs';
+import { read, write, writeSync } from 'node:fs';
 import { systemError, wrapSystemError } from './errno.js';
-import { callLater, tryCall } from './libc.js';
+import { call, callLater, tryCall } from './libc.js';
 
 /** Reads and writes at a position. The one place that turns an offset into what Node's calls take. */
 
@@ -17,6 +17,18 @@ const maxSafe = BigInt(Number.MAX_SAFE_INTEGER);
 export function readNow(fd: number, into: Uint8Array, offset: bigint, inMemory: boolean): number {
   const got = tryCall('preadv2', fd, { base: into, length: into.length }, 1, offset, inMemory ? 0 : RWF_NOWAIT);
   return got > 0 ? Number(got) : 0;
+}
+
+/** Bytes: the least that readahead fills in one go, so that what lies between two cached bytes is cached as well. */
+const probeStep = 64n << 10n;
+const probed = new Uint8Array(1);
+
+/** Whether reading the range needs no disk, as far as samples of it tell. */
+export function isAtHand(fd: number, offset: bigint, length: number, inMemory: boolean): boolean {
+  if (inMemory) return true;
+  const last = offset + BigInt(length) - 1n;
+  for (let at = offset; at < last; at += probeStep) if (readNow(fd, probed, at, false) === 0) return false;
+  return readNow(fd, probed, last, false) === 1;
 }
 
 /**
@@ -52,6 +64,25 @@ export async function writeAt(fd: number, from: Uint8Array, offset: bigint, what
     const step = await writeOnce(fd, from.subarray(written), at, what);
     if (step <= 0) throw systemError(`write at byte ${at} of ${what}`, 'EIO', { offset: at });
     written += step;
+  }
+}
+
+/** Writes all of `from` at `offset` on this thread, which waits for it. */
+export function writeNow(fd: number, from: Uint8Array, offset: bigint, what: string): void {
+  for (let written = 0; written < from.length; ) {
+    const at = offset + BigInt(written);
+    const step = writeOnceNow(fd, from.subarray(written), at, what);
+    if (step <= 0) throw systemError(`write at byte ${at} of ${what}`, 'EIO', { offset: at });
+    written += step;
+  }
+}
+
+function writeOnceNow(fd: number, from: Uint8Array, offset: bigint, what: string): number {
+  if (offset > maxSafe) return Number(call('pwrite', `at byte ${offset} of ${what}`, fd, from, from.length, offset));
+  try {
+    return writeSync(fd, from, 0, from.length, Number(offset));
+  } catch (error) {
+    throw wrapSystemError(`write of ${from.length} bytes at byte ${offset} of ${what}`, error, { offset });
   }
 }
 

@@ -11,9 +11,18 @@ const keptLimit = 16 << 20;
 /** Room beside a power of two for the headers of a reply. */
 const headerRoom = 64;
 
+/** A part of a host file, in bytes. */
+export interface FilePart {
+  readonly fd: number;
+  readonly offset: bigint;
+  readonly length: number;
+}
+
 /** A piece of memory: given back once, and not touched after that. */
 export interface Lease {
   readonly bytes: Buffer;
+  /** What is to be sent after `bytes`, straight from a file; only for who takes such replies. */
+  readonly file?: FilePart | undefined;
   release(): void;
 }
 

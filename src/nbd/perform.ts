@@ -1,9 +1,11 @@
 import { min, toNumber } from '../binary/convert.js';
 import { viewOf } from '../binary/layout.js';
-import type { BlockDevice } from '../device/block-device.js';
+import { type BlockDevice, done, type HostFile } from '../device/block-device.js';
 import type { Extent } from '../device/extent.js';
 import { DiskError } from '../error/disk-error.js';
-import type { BufferPool, Lease } from './buffer-pool.js';
+import { isAtHand } from '../host/positioned.js';
+import { seekHole } from '../host/sparse.js';
+import type { BufferPool, FilePart, Lease } from './buffer-pool.js';
 import { maximumPayload } from './export.js';
 import { allocationContextId } from './handshake.js';
 import { command, commandFlags, type ErrorName, errorValue, length32, statusPayload } from './on-wire.js';
@@ -12,6 +14,8 @@ import type { Request } from './request.js';
 
 /** Bytes: a shorter read costs less than the question where its holes are. */
 const holeSearch = 32 << 10;
+/** Bytes: a shorter read is copied, which costs less than sending it straight from its file. */
+const straightFrom = 64 << 10;
 /** Bytes: a shorter hole is sent as zeros. */
 const smallestHole = 4096n;
 /** Descriptors of one block status reply. */
@@ -22,22 +26,43 @@ const cachePiece = 256 << 10;
 
 /** Carries out requests that have been judged, on a device, and encodes their replies. */
 export class Performer {
+  /** Where data may be sent from without passing through here. */
+  readonly #straight: HostFile | undefined;
+
+  /** @param takesFiles whether a reply's data may come as a part of a host file */
   constructor(
     private readonly device: BlockDevice,
     private readonly replies: Replies,
     private readonly pool: BufferPool,
-  ) {}
+    takesFiles: boolean,
+  ) {
+    this.#straight = takesFiles ? device.facts.hostFile : undefined;
+  }
 
   /**
-   * Resolves with the reply; a device that fails makes that an error reply.
+   * The reply, at once where the device needs no time; a device that fails makes that an error reply.
    *
    * @param payload left alone until the promise settles
    */
-  perform(request: Request, payload: Uint8Array): Promise<Lease> {
-    const { type, length } = request;
-    if (type === command.READ && length > 0n) return this.#read(request);
+  perform(request: Request, payload: Uint8Array): Lease | Promise<Lease> {
+    try {
+      const { type, length } = request;
+      if (type === command.READ && length > 0n) return this.#read(request);
+      if (type === command.WRITE) return this.#write(request, payload);
+    } catch (error) {
+      return this.#failed(request, error);
+    }
     return this.#carryOut(request, payload).then(
       (reply) => reply ?? this.replies.done(request),
+      (error: unknown) => this.#failed(request, error),
+    );
+  }
+
+  #write(request: Request, payload: Uint8Array): Lease | Promise<Lease> {
+    const writing = this.device.write(payload, request.offset, { fua: commandFlags.has(request.flags, 'FUA') });
+    if (writing === done) return this.replies.done(request);
+    return writing.then(
+      () => this.replies.done(request),
       (error: unknown) => this.#failed(request, error),
     );
   }
@@ -47,9 +72,6 @@ export class Performer {
     const { type, flags, offset, length } = request;
     const fua = commandFlags.has(flags, 'FUA');
     switch (type) {
-      case command.WRITE:
-        await this.device.write(payload, offset, { fua });
-        return undefined;
       case command.WRITE_ZEROES: {
         const mayTrim = !commandFlags.has(flags, 'NO_HOLE');
         await this.device.zero(offset, length, { fua, mayTrim, fast: commandFlags.has(flags, 'FAST_ZERO') });
@@ -71,14 +93,19 @@ export class Performer {
     }
   }
 
-  #read(request: Request): Promise<Lease> {
+  #read(request: Request): Lease | Promise<Lease> {
     const length = toNumber(request.length);
     const { replies } = this;
-    if (length >= holeSearch && this.device.facts.extents && replies.style !== 'simple') {
-      if (!commandFlags.has(request.flags, 'DF')) return this.#readAround(request);
-    }
+    if (length >= holeSearch && this.#mayHaveHoles(request)) return this.#readAround(request);
+    const file = length >= straightFrom ? this.#partAtHand(request.offset, length) : undefined;
+    if (file !== undefined) return replies.dataFrom(request, file);
     const lease = this.pool.take(replies.dataRoom + length);
-    return this.device.read(lease.bytes.subarray(replies.dataRoom), request.offset).then(
+    const reading = this.device.read(lease.bytes.subarray(replies.dataRoom), request.offset);
+    if (reading === done) {
+      replies.data(request, lease);
+      return lease;
+    }
+    return reading.then(
       () => {
         replies.data(request, lease);
         return lease;
@@ -88,6 +115,23 @@ export class Performer {
         return this.#failed(request, error);
       },
     );
+  }
+
+  #mayHaveHoles({ flags, offset, length }: Request): boolean {
+    const { extents, hostFile } = this.device.facts;
+    if (!extents || this.replies.style === 'simple' || commandFlags.has(flags, 'DF')) return false;
+    if (hostFile === undefined) return true;
+    const start = hostFile.offset + offset;
+    const hole = seekHole(hostFile.fd, start, this.device.name);
+    return hole === undefined || hole < start + length;
+  }
+
+  /** The part of the host file, if nobody has to wait for a disk for it. */
+  #partAtHand(offset: bigint, length: number): FilePart | undefined {
+    if (this.#straight === undefined) return undefined;
+    const { fd, offset: start, kind } = this.#straight;
+    const part = { fd, offset: start + offset, length };
+    return isAtHand(fd, part.offset, length, kind === 'memory') ? part : undefined;
   }
 
   /** Reads what is data, and tells where the holes are. */

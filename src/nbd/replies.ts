@@ -1,7 +1,7 @@
 import { toNumber } from '../binary/convert.js';
 import { viewOf } from '../binary/layout.js';
 import type { Extent } from '../device/extent.js';
-import type { BufferPool, Lease } from './buffer-pool.js';
+import type { BufferPool, FilePart, Lease } from './buffer-pool.js';
 import type { ReplyStyle } from './export.js';
 import { allocationContextId } from './handshake.js';
 import {
@@ -86,8 +86,17 @@ export class Replies {
       return;
     }
     const view = viewOf(lease.bytes);
-    this.#chunk(view, 0, request, replyType.OFFSET_DATA, lease.bytes.length - this.#header, true);
+    const payload = offsetData.size + toNumber(request.length);
+    this.#chunk(view, 0, request, replyType.OFFSET_DATA, payload, true);
     offsetData.put(view, { offset: request.offset }, this.#header);
+  }
+
+  /** The reply to a read whose data come straight from a file. */
+  dataFrom(request: Request, file: FilePart): Lease {
+    const { bytes, release } = this.pool.take(this.dataRoom);
+    const lease = { bytes, file, release };
+    this.data(request, lease);
+    return lease;
   }
 
   /** The reply to a read as a chunk for each extent, and what of it has still to be read. Never for simple replies. */

@@ -2,10 +2,11 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { DiskError } from '../error/disk-error.js';
 import { errnoOf, wrapSystemError } from '../host/errno.js';
 import { BufferPool } from './buffer-pool.js';
-import { Connection } from './connection.js';
+import { Connection, type ConnectionOptions } from './connection.js';
 import type { Export } from './export.js';
 import { clearStaleSocket } from './unix-socket.js';
 import { type Address, exportUri } from './uri.js';
+import { WorkerPool } from './worker/worker-pool.js';
 
 export interface ServerOptions {
   /** Milliseconds for a client to come to the transmission phase. */
@@ -30,6 +31,7 @@ export class NbdServer {
     private readonly exports: readonly Export[],
     private readonly servers: readonly Server[],
     private readonly connections: ReadonlySet<Connection>,
+    private readonly workers: WorkerPool,
     private readonly grace: number,
   ) {}
 
@@ -43,16 +45,22 @@ export class NbdServer {
     const servers: Server[] = [];
     const connections = new Set<Connection>();
     const pool = new BufferPool();
+    const workers = new WorkerPool();
+    const move: ConnectionOptions['move'] = (fd, agreed, rest) => workers.take(fd, agreed, rest);
     const accept = (socket: Socket) => {
+      // Those that were moved to a worker count as well.
+      if (connections.size >= maximumConnections) {
+        socket.destroy();
+        return;
+      }
       socket.setNoDelay(true);
-      const connection = new Connection(socket, exports, pool, { handshake: handshakeTimeout });
+      const connection = new Connection(socket, exports, pool, { handshake: handshakeTimeout, move });
       connections.add(connection);
       void connection.closed.then(() => connections.delete(connection));
     };
     const open = (at: { path: string } | { host: string; port: number }) => {
       // A client that has said all still wants its replies.
       const server = createServer({ allowHalfOpen: true }, accept);
-      server.maxConnections = maximumConnections;
       servers.push(server);
       return listening(server, at);
     };
@@ -60,7 +68,7 @@ export class NbdServer {
       if ('socketPath' in address) {
         await clearStaleSocket(address.socketPath);
         await open({ path: address.socketPath });
-        return new NbdServer(address, exports, servers, connections, grace);
+        return new NbdServer(address, exports, servers, connections, workers, grace);
       }
       const { host } = address;
       const port = await open({ host: host === loopback ? '127.0.0.1' : host, port: address.port });
@@ -69,7 +77,7 @@ export class NbdServer {
         // A machine without IPv6, or a port that was free only on IPv4, when any port would do.
         if (sixth instanceof DiskError && !hasNoSuchAddress(sixth) && address.port !== 0) throw sixth;
       }
-      return new NbdServer({ host, port }, exports, servers, connections, grace);
+      return new NbdServer({ host, port }, exports, servers, connections, workers, grace);
     } catch (error) {
       await Promise.all(servers.map(closed));
       throw error;
@@ -91,6 +99,7 @@ export class NbdServer {
     const stopped = this.servers.map(closed);
     await Promise.all([...this.connections].map((connection) => connection.finish(this.grace)));
     await Promise.all(stopped);
+    await this.workers.close();
   }
 }
 

@@ -1,6 +1,6 @@
 import type { BufferPool, Lease } from './buffer-pool.js';
 import type { Export } from './export.js';
-import { type Handshake, handshake } from './handshake.js';
+import { type Handshake, handshake, type Negotiated } from './handshake.js';
 import { InputBuffer } from './input-buffer.js';
 import { Transmission } from './transmission.js';
 
@@ -8,10 +8,17 @@ import { Transmission } from './transmission.js';
 export interface SessionOutput {
   /** Takes bytes to send, in order; releases them once they have left, or never will. */
   send(lease: Lease): void;
+  /** Whether a lease may have a part of a file. */
+  readonly takesFiles?: boolean | undefined;
   /** All has been sent: hang up. Called once, last. */
   end(): void;
-  /** The handshake is over. */
-  negotiated?(): void;
+  /**
+   * The handshake is over.
+   *
+   * @param rest takes what has arrived after it
+   * @returns true when somebody else goes on with the connection: this session is over, without an `end`
+   */
+  negotiated?(agreed: Negotiated, rest: () => Buffer): boolean;
   /** `full` has become false. */
   drained?(): void;
 }
@@ -22,20 +29,25 @@ export interface SessionOutput {
  */
 export class Session {
   readonly #input = new InputBuffer();
-  readonly #handshake: Handshake;
+  readonly #handshake: Handshake | undefined;
   /** Bytes that the handshake wants next. */
-  #needed: number;
+  #needed = 0;
   #transmission: Transmission | undefined;
   #inputEnded = false;
   #over = false;
   #wasFull = false;
 
+  /** @param start what is served, or what was agreed on already: then the session begins with transmission */
   constructor(
-    exports: readonly Export[],
+    start: readonly Export[] | Negotiated,
     private readonly output: SessionOutput,
     private readonly pool: BufferPool,
   ) {
-    this.#handshake = handshake(exports, (bytes) => {
+    if ('style' in start) {
+      this.#transmission = this.#transmit(start);
+      return;
+    }
+    this.#handshake = handshake(start, (bytes) => {
       // Nobody listens any more once the session is over.
       if (!this.#over) output.send({ bytes, release: () => {} });
     });
@@ -86,7 +98,7 @@ export class Session {
   }
 
   #negotiate(): void {
-    while (this.#transmission === undefined) {
+    while (this.#handshake !== undefined && this.#transmission === undefined) {
       const bytes = this.#input.take(this.#needed);
       if (bytes === undefined) return;
       const step = this.#handshake.next(bytes);
@@ -95,13 +107,20 @@ export class Session {
         this.#end();
         return;
       } else {
-        this.#transmission = new Transmission(step.value, this.pool, {
-          send: (reply) => this.output.send(reply),
-          changed: () => this.#advance(),
-        });
-        this.output.negotiated?.();
+        const rest = () => this.#input.take(this.#input.length) ?? Buffer.alloc(0);
+        if (this.output.negotiated?.(step.value, rest) === true) {
+          this.#over = true;
+          return;
+        }
+        this.#transmission = this.#transmit(step.value);
       }
     }
+  }
+
+  #transmit(agreed: Negotiated): Transmission {
+    const { takesFiles = false } = this.output;
+    const output = { takesFiles, send: (reply: Lease) => this.output.send(reply), changed: () => this.#advance() };
+    return new Transmission(agreed, this.pool, output);
   }
 
   #endWhenDone(): void {

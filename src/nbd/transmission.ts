@@ -28,6 +28,8 @@ interface Arriving {
 }
 
 export interface TransmissionOutput {
+  /** Whether a reply may have a part of a file. */
+  readonly takesFiles: boolean;
   send(reply: Lease): void;
   /** Something has changed: requests may go on, or the end may have come. */
   changed(): void;
@@ -59,7 +61,7 @@ export class Transmission {
   ) {
     this.#judge = judge(negotiated);
     this.#replies = new Replies(negotiated.style, pool);
-    this.#performer = new Performer(negotiated.export.device, this.#replies, pool);
+    this.#performer = new Performer(negotiated.export.device, this.#replies, pool, output.takesFiles);
     this.#headerSize = requestSize(negotiated.style);
     this.#extended = negotiated.style === 'extended';
   }
@@ -160,11 +162,17 @@ export class Transmission {
       this.#reply(this.#replies.error(request, refusal.error, refusal.message), cost);
       return;
     }
+    const reply = this.#performer.perform(request, payload);
+    if (!(reply instanceof Promise)) {
+      lease?.release();
+      this.#reply(reply, cost);
+      return;
+    }
     this.#running++;
-    void this.#performer.perform(request, payload).then((reply) => {
+    void reply.then((later) => {
       lease?.release();
       this.#running--;
-      this.#reply(reply, cost);
+      this.#reply(later, cost);
       if (this.#running === 0) this.output.changed();
     });
   }
@@ -176,7 +184,7 @@ export class Transmission {
       if (this.#waiting !== undefined) this.output.changed();
     };
     if (this.#deaf) release();
-    else this.output.send({ bytes: reply.bytes, release });
+    else this.output.send({ bytes: reply.bytes, file: reply.file, release });
   }
 }
 

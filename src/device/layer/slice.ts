@@ -38,7 +38,7 @@ export class Slice extends BlockDevice {
     this.facts = Object.freeze({
       ...below.facts,
       size: length,
-      hostFile: hostFile && { fd: hostFile.fd, offset: hostFile.offset + offset },
+      hostFile: hostFile && { ...hostFile, offset: hostFile.offset + offset },
     });
   }
 

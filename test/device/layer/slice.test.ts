@@ -17,7 +17,7 @@ test('moves every request by its own start, and leaves the disk open', async () 
 test('hands on the host file, shifted', async () => {
   await using disk = memoryDevice(10_000n);
   const slice = new Slice(new Slice(disk, 100n, 5000n), 23n, 10n);
-  expect(slice.facts.hostFile).toEqual({ fd: disk.fd, offset: 123n });
+  expect(slice.facts.hostFile).toEqual({ fd: disk.fd, offset: 123n, kind: 'memory' });
   expect(slice.name).toBe('slice[23+10] of slice[100+5000] of memory[10000]');
 });
 

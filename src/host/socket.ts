@@ -1,0 +1,71 @@
+import { constants } from 'node:fs';
+import type { Socket } from 'node:net';
+import { call, tryCall } from './libc.js';
+
+/** Sends on the descriptors of connected sockets, for those who need less than a stream costs: send(2), sendfile(2). */
+
+const F_SETFL = 4;
+const F_DUPFD_CLOEXEC = 1030;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_MORE = 0x8000;
+/** asm-generic/socket.h. */
+const SOL_SOCKET = 1;
+const SO_SNDTIMEO = 21;
+
+/** Microseconds that a send may wait for a client to take what was sent before. */
+const patience = 5000n;
+
+/**
+ * The descriptor of a plain connected socket; undefined for one with TLS, past which nothing may be sent, and where Node
+ * does not tell.
+ */
+export function socketFd(socket: Socket): number | undefined {
+  if ('encrypted' in socket) return undefined;
+  const handle: unknown = Reflect.get(socket, '_handle');
+  if (typeof handle !== 'object' || handle === null || !('fd' in handle)) return undefined;
+  return typeof handle.fd === 'number' && handle.fd >= 0 ? handle.fd : undefined;
+}
+
+/** Another descriptor of the same socket, which lives on when the first is closed. */
+export function duplicate(fd: number): number {
+  return Number(call('fcntlNumber', 'of a socket', fd, F_DUPFD_CLOEXEC, 0));
+}
+
+/**
+ * Sends what the socket takes at once.
+ *
+ * @param more what follows comes right away
+ * @returns bytes; 0 also when the connection is broken, which the socket's owner learns from its next write
+ */
+export function sendNow(fd: number, bytes: Uint8Array, more = false): number {
+  const flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+  return Math.max(0, Number(tryCall('send', fd, bytes, bytes.length, flags)));
+}
+
+/** Has {@link sendFile} on this socket give up after some milliseconds without progress. */
+export function limitSends(fd: number): void {
+  call('setsockopt', 'of a send timeout', fd, SOL_SOCKET, SO_SNDTIMEO, BigInt64Array.of(0n, patience), 16);
+}
+
+/**
+ * Sends bytes of a file, from the page cache without copying them. Waits a few milliseconds where the client is slower:
+ * blocking for so long costs less than coming back for each part of a large reply.
+ *
+ * @returns bytes; fewer than asked when the client is too slow, gone, or the file ends
+ */
+export function sendFile(socket: number, file: number, offset: bigint, length: number): number {
+  const position = [offset];
+  let sent = 0;
+  call('fcntlNumber', 'of a socket', socket, F_SETFL, constants.O_RDWR);
+  try {
+    while (sent < length) {
+      const now = Number(tryCall('sendfile', socket, file, position, length - sent));
+      if (now <= 0) break;
+      sent += now;
+    }
+  } finally {
+    call('fcntlNumber', 'of a socket', socket, F_SETFL, constants.O_RDWR | constants.O_NONBLOCK);
+  }
+  return sent;
+}

@@ -1,0 +1,37 @@
+import type { HostFile } from '../../device/block-device.js';
+import type { ReplyStyle } from '../export.js';
+
+/** What the main thread and a worker tell each other. Descriptors belong to the whole process, so numbers will do. */
+
+/** A device that is bytes of a host file, told so that another thread can make it anew. */
+export interface PlainDevice {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: bigint;
+  readonly writable: boolean;
+  /** Bytes: what its host allocates by. */
+  readonly blockSize: number;
+  readonly hostFile: HostFile;
+}
+
+/** A connection whose handshake is over: the worker owns its socket from now on, and borrows the device's file. */
+export interface Handover {
+  readonly id: number;
+  readonly socket: number;
+  readonly device: PlainDevice;
+  readonly readOnly: boolean;
+  readonly style: ReplyStyle;
+  readonly allocation: boolean;
+  /** What the client has said already after the handshake. */
+  readonly rest: Uint8Array;
+}
+
+export type ToWorker =
+  | { readonly type: 'serve'; readonly connection: Handover }
+  /** Answer what has been received and hang up, after `grace` milliseconds at the latest. */
+  | { readonly type: 'finish'; readonly id: number; readonly grace: number };
+
+/** The connection is closed, and nothing of it runs any more. */
+export interface FromWorker {
+  readonly closed: number;
+}

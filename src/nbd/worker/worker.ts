@@ -1,0 +1,39 @@
+import { Socket } from 'node:net';
+import { parentPort } from 'node:worker_threads';
+import { limitSends } from '../../host/socket.js';
+import { BufferPool } from '../buffer-pool.js';
+import { Connection } from '../connection.js';
+import { Attention } from './attention.js';
+import type { FromWorker, Handover, ToWorker } from './messages.js';
+import { openPlain } from './plain-device.js';
+
+/** A thread that serves plain files: connections come to it when their handshake is over. */
+
+const port = parentPort;
+if (port === null) throw new Error('this file is run by a pool of workers');
+const pool = new BufferPool();
+const attention = new Attention();
+const connections = new Map<number, Connection>();
+
+port.on('message', (message: ToWorker) => {
+  if (message.type === 'serve') serve(message.connection);
+  else void connections.get(message.id)?.finish(message.grace);
+});
+
+function serve({ id, socket: fd, device: plain, readOnly, style, allocation, rest }: Handover): void {
+  const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+  const { device, file } = openPlain(plain);
+  limitSends(fd);
+  const agreed = { export: { name: '', description: '', device, readOnly }, style, allocation };
+  const options = { takesFiles: true, onActivity: () => attention.pay() };
+  const connection = new Connection(socket, agreed, pool, options);
+  connections.set(id, connection);
+  void connection.closed.then(async () => {
+    connections.delete(id);
+    // Waits for the requests that still run.
+    await file.close();
+    const message: FromWorker = { closed: id };
+    port?.postMessage(message);
+  });
+  if (rest.length > 0) connection.receive(Buffer.from(rest));
+}
