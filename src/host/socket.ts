@@ -35,12 +35,10 @@ export function duplicate(fd: number): number {
 /**
  * Sends what the socket takes at once.
  *
- * @param more what follows comes right away
  * @returns bytes; 0 also when the connection is broken, which the socket's owner learns from its next write
  */
-export function sendNow(fd: number, bytes: Uint8Array, more = false): number {
-  const flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
-  return Math.max(0, Number(tryCall('send', fd, bytes, bytes.length, flags)));
+export function sendNow(fd: number, bytes: Uint8Array): number {
+  return Math.max(0, Number(tryCall('send', fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL)));
 }
 
 /** Has {@link sendFile} on this socket give up after some milliseconds without progress. */
@@ -49,18 +47,19 @@ export function limitSends(fd: number): void {
 }
 
 /**
- * Sends bytes of a file, from the page cache without copying them. Waits a few milliseconds where the client is slower:
- * blocking for so long costs less than coming back for each part of a large reply.
+ * Sends `head`, then bytes of a file from the page cache, without copying them. Waits a few milliseconds where the client
+ * is slower: blocking for so long costs less than coming back for each part of a large reply.
  *
- * @returns bytes; fewer than asked when the client is too slow, gone, or the file ends
+ * @returns bytes of both; fewer than asked when the client is too slow, gone, or the file ends
  */
-export function sendFile(socket: number, file: number, offset: bigint, length: number): number {
+export function sendFile(socket: number, head: Uint8Array, file: number, offset: bigint, length: number): number {
   const position = [offset];
   let sent = 0;
   call('fcntlNumber', 'of a socket', socket, F_SETFL, constants.O_RDWR);
   try {
-    while (sent < length) {
-      const now = Number(tryCall('sendfile', socket, file, position, length - sent));
+    sent = Math.max(0, Number(tryCall('send', socket, head, head.length, MSG_NOSIGNAL | MSG_MORE)));
+    while (sent >= head.length && sent < head.length + length) {
+      const now = Number(tryCall('sendfile', socket, file, position, head.length + length - sent));
       if (now <= 0) break;
       sent += now;
     }

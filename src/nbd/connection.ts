@@ -6,6 +6,13 @@ import type { Export } from './export.js';
 import type { Negotiated } from './handshake.js';
 import { Session } from './session.js';
 
+/** Bytes that a slow client is given at a time of a reply that lies in a file. */
+const slowPiece = 128 << 10;
+/** Milliseconds: a client that takes such a piece within them is no longer slow. */
+const quick = 2;
+
+const nothing = Buffer.alloc(0);
+
 /** A client that is being served, wherever. */
 export interface Served {
   /** Resolves when the connection is closed, and nothing of it runs any more. */
@@ -38,6 +45,7 @@ export class Connection implements Served {
   #queue: Lease[] = [];
   #scheduled = false;
   #ending = false;
+  #slow = false;
   #moved: Served | undefined;
   readonly closed: Promise<void>;
 
@@ -131,10 +139,10 @@ export class Connection implements Served {
       return;
     }
     const queue = this.#queue;
-    this.#queue = [];
     socket.cork();
-    for (let start = 0; start < queue.length; ) {
-      let bytes = queue[start]?.bytes ?? Buffer.alloc(0);
+    let start = 0;
+    while (start < queue.length) {
+      let bytes = queue[start]?.bytes ?? nothing;
       let file = queue[start]?.file;
       let end = start + 1;
       for (let next = queue[end]; file === undefined && next !== undefined; next = queue[end]) {
@@ -144,43 +152,77 @@ export class Connection implements Served {
         file = next.file;
         end++;
       }
-      this.#write(bytes, file, queue.slice(start, end));
+      // What comes from a file waits there, and not in memory, until the client has taken what was sent before.
+      if (file !== undefined && socket.writableLength > 0) break;
+      const leases = queue.slice(start, end);
       start = end;
+      const release = () => {
+        for (const lease of leases) lease.release();
+      };
+      if (file === undefined) this.#write(bytes, release);
+      else {
+        const rest = this.#writeFile(bytes, file, release);
+        if (rest === undefined) continue;
+        queue[--start] = rest;
+        break;
+      }
     }
+    queue.splice(0, start);
     socket.uncork();
-    if (this.#ending) socket.destroySoon();
+    if (this.#ending && queue.length === 0) socket.destroySoon();
   }
 
   /** Sends at once what the client takes at once, and leaves the rest to the stream. */
-  #write(bytes: Buffer, file: FilePart | undefined, leases: readonly Lease[]): void {
+  #write(bytes: Buffer, release: () => void): void {
     const { socket } = this;
-    const release = () => {
-      for (const lease of leases) lease.release();
-    };
     const fd = socket.writableLength === 0 ? socketFd(socket) : undefined;
-    const sent = fd === undefined ? 0 : sendNow(fd, bytes, file !== undefined);
-    if (sent < bytes.length) socket.write(bytes.subarray(sent), file === undefined ? release : undefined);
-    else if (file === undefined) release();
-    if (file === undefined) return;
-    const sentOfFile = fd === undefined || sent < bytes.length ? 0 : sendFile(fd, file.fd, file.offset, file.length);
-    if (sentOfFile === file.length) release();
-    else this.#writeCopy(file, sentOfFile, release);
-  }
-
-  #writeCopy({ fd, offset, length }: FilePart, sent: number, release: () => void): void {
-    const copy = this.pool.take(length - sent);
-    // It was in memory when its reply was begun: this hardly ever waits.
-    if (readNow(fd, copy.bytes, offset + BigInt(sent), true) < copy.bytes.length) {
-      // The file was cut short after its bytes were promised: there is no way to say so but to hang up.
-      copy.release();
+    const sent = fd === undefined ? 0 : sendNow(fd, bytes);
+    if (sent === bytes.length) {
       release();
-      this.socket.destroy();
       return;
     }
-    this.socket.write(copy.bytes, () => {
-      copy.release();
+    socket.write(bytes.subarray(sent), () => {
       release();
+      this.#schedule();
     });
+  }
+
+  /**
+   * Sends a part of a file after `head`, on a socket that has nothing else to send. A client that is too slow to wait for
+   * is given pieces through the stream, until it takes one quickly.
+   *
+   * @returns what could not be sent yet: to be sent first when the stream is idle again
+   */
+  #writeFile(head: Buffer, file: FilePart, release: () => void): Lease | undefined {
+    const { socket } = this;
+    const { fd, offset, length } = file;
+    const to = socketFd(socket);
+    const sent = this.#slow || to === undefined ? 0 : sendFile(to, head, fd, offset, length);
+    if (sent === head.length + length) {
+      release();
+      return undefined;
+    }
+    this.#slow = true;
+    const since = performance.now();
+    if (sent < head.length) socket.write(head.subarray(sent));
+    const sentOfFile = Math.max(0, sent - head.length);
+    const copy = this.pool.take(Math.min(length - sentOfFile, slowPiece));
+    const start = offset + BigInt(sentOfFile);
+    // It was in memory when its reply was begun: this hardly ever waits.
+    if (readNow(fd, copy.bytes, start, true) < copy.bytes.length) {
+      // The file was cut short after its bytes were promised: there is no way to say so but to hang up.
+      socket.destroy();
+    }
+    const left = length - sentOfFile - copy.bytes.length;
+    socket.write(copy.bytes, () => {
+      this.#slow = performance.now() - since > quick;
+      copy.release();
+      if (left === 0) release();
+      this.#schedule();
+    });
+    return left === 0
+      ? undefined
+      : { bytes: nothing, file: { fd, offset: start + BigInt(copy.bytes.length), length: left }, release };
   }
 
   #drop(): void {
