@@ -48,6 +48,7 @@ export const packages = {
   mount: 'mount',
   'mount.exfat-fuse': 'exfat-fuse',
   nbdcopy: 'libnbd-bin',
+  nbdfuse: 'libnbd-bin',
   nbdinfo: 'libnbd-bin',
   nbdkit: 'nbdkit',
   parted: 'parted',

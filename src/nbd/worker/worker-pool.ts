@@ -48,14 +48,30 @@ export class WorkerPool {
   }
 }
 
+/** Milliseconds: longer than a thread takes to load its modules. */
+const longestLoad = 5000;
+
+/** Flags of the threads there are. A process that exits while a thread of it still loads koffi is aborted by it. */
+const flags = new Set<Int32Array>();
+process.on('exit', () => {
+  for (const loaded of flags) Atomics.wait(loaded, 0, 0, longestLoad);
+});
+
 class ServingThread {
-  readonly #thread = new Worker(compiledFile(import.meta.url, 'worker.js'), { name: 'nbd' });
+  /** Set to 1 by the thread when its modules are loaded. */
+  readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
+  readonly #thread: Worker;
   readonly #onClosed = new Map<number, () => void>();
   failed = false;
 
   constructor() {
+    // Without our own arguments: not all of them go with a file to run.
+    const options = { name: 'nbd', execArgv: [], workerData: this.#loaded };
+    this.#thread = new Worker(compiledFile(import.meta.url, 'worker.js'), options);
+    flags.add(this.#loaded);
     this.#thread.on('message', ({ closed }: FromWorker) => this.#closed(closed));
     this.#thread.on('exit', () => {
+      flags.delete(this.#loaded);
       this.failed = true;
       for (const id of this.#onClosed.keys()) this.#closed(id);
     });

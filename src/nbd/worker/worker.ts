@@ -1,5 +1,5 @@
 import { Socket } from 'node:net';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { limitSends } from '../../host/socket.js';
 import { BufferPool } from '../buffer-pool.js';
 import { Connection } from '../connection.js';
@@ -36,4 +36,9 @@ function serve({ id, socket: fd, device: plain, readOnly, style, allocation, res
     port?.postMessage(message);
   });
   if (rest.length > 0) connection.receive(Buffer.from(rest));
+}
+
+if (workerData instanceof Int32Array) {
+  Atomics.store(workerData, 0, 1);
+  Atomics.notify(workerData, 0);
 }
