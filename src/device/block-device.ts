@@ -44,7 +44,9 @@ export interface ZeroOptions extends WriteOptions {
   readonly fast?: boolean | undefined;
 }
 
-type Operation = 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'extents';
+/** What a device can be asked to do. */
+export const operations = ['read', 'write', 'zero', 'trim', 'flush', 'extents'] as const;
+export type Operation = (typeof operations)[number];
 
 /**
  * What a request that was satisfied at once returns: whoever compares with it need not wait a turn to go on. Never

@@ -8,8 +8,15 @@ import { expect, test } from 'vitest';
 import { RangeSet } from '../../src/binary/range-set.js';
 import { FileDevice } from '../../src/device/file-device.js';
 import { HostBlockDevice } from '../../src/device/host-block-device.js';
+import { CowLayer } from '../../src/device/layer/cow.js';
+import { DelayLayer } from '../../src/device/layer/delay.js';
+import { ErrorLayer } from '../../src/device/layer/error.js';
 import { HolesLayer } from '../../src/device/layer/holes.js';
+import { LogLayer } from '../../src/device/layer/log.js';
+import { RateLayer } from '../../src/device/layer/rate.js';
+import { RoundLayer } from '../../src/device/layer/round.js';
 import { Slice } from '../../src/device/layer/slice.js';
+import { StatsLayer } from '../../src/device/layer/stats.js';
 import { memoryDevice } from '../../src/device/memory-device.js';
 import { needs } from '../support/needs.js';
 import { run } from '../support/run.js';
@@ -102,6 +109,56 @@ describeBlockDevice({
   it: needs({ programs: ['losetup'], root: true }),
 });
 
+describeBlockDevice({
+  name: 'CowLayer over memory',
+  open: async (size) => new CowLayer(memoryDevice(size), memoryDevice(size)),
+  room: 40n << 20n,
+});
+
+describeBlockDevice({
+  name: 'CowLayer over a file that is only read',
+  open: async (size) => new CowLayer(await fileDevice(size, 'r'), memoryDevice(size)),
+  sizes: [0n, 1n, 511n, 2n ** 43n + 1n],
+});
+
+describeBlockDevice({
+  name: 'RoundLayer, rounded down',
+  open: async (size) => new RoundLayer(memoryDevice(size), { to: 1n, direction: 'down' }),
+  openReadOnly: async (size) => new RoundLayer(await fileDevice(size, 'r'), { to: 1n, direction: 'up' }),
+});
+
+describeBlockDevice({
+  name: 'RoundLayer over more than is to be seen',
+  open: async (size) => new RoundLayer(memoryDevice(size + 511n), { to: 512n, direction: 'down' }),
+  sizes: [0n, 512n, 2n ** 53n, 2n ** 62n],
+});
+
+describeBlockDevice({
+  name: 'ErrorLayer',
+  open: async (size) => new ErrorLayer(memoryDevice(size), { rate: 0 }),
+  openReadOnly: async (size) => new ErrorLayer(await fileDevice(size, 'r'), { rate: 0 }),
+});
+describeBlockDevice({
+  name: 'DelayLayer',
+  open: async (size) => new DelayLayer(memoryDevice(size), { flush: 1, write: 1 }),
+  openReadOnly: async (size) => new DelayLayer(await fileDevice(size, 'r'), { read: 1 }),
+});
+describeBlockDevice({
+  name: 'RateLayer',
+  open: async (size) => new RateLayer(memoryDevice(size), 1e9),
+  openReadOnly: async (size) => new RateLayer(await fileDevice(size, 'r'), 1e9),
+});
+describeBlockDevice({
+  name: 'LogLayer',
+  open: async (size) => new LogLayer(memoryDevice(size), () => {}),
+  openReadOnly: async (size) => new LogLayer(await fileDevice(size, 'r'), () => {}),
+});
+describeBlockDevice({
+  name: 'StatsLayer',
+  open: async (size) => new StatsLayer(memoryDevice(size)),
+  openReadOnly: async (size) => new StatsLayer(await fileDevice(size, 'r')),
+});
+
 describeReadOnlyDevice({
   name: 'HolesLayer',
   open: async () => {
@@ -137,7 +194,7 @@ test('every device in src has a run of this suite', async () => {
     });
   }
   const isDevice = (name: string | undefined): boolean =>
-    name !== undefined && (/^(BlockDevice|Layer)$/.test(name) || isDevice(devices.get(name)));
+    name !== undefined && (/^(BlockDevice|Layer|Interceptor)$/.test(name) || isDevice(devices.get(name)));
   const suites = (await readdir(new URL('../', import.meta.url).pathname, { recursive: true })).filter((path) =>
     path.endsWith('.test.ts'),
   );
