@@ -1,17 +1,23 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { forceShare, sizeFlag } from '../src/cli/flags.js';
+import { forceShare, rangeFlag } from '../src/cli/flags.js';
+import { layerFlags, layersOf } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
+import { addressFlags, addressOf, sourceFlags, sourcesOf } from '../src/cli/serve-flags.js';
+import { viewStats } from '../src/cli/view/stats.js';
 import { DiskError } from '../src/error/disk-error.js';
-import { type Address, defaultPort, loopback } from '../src/nbd/index.js';
-import { type ServeSource, serve } from '../src/task/serve.js';
+import type { ExportOptions } from '../src/task/serve/open-export.js';
+import { serve } from '../src/task/serve/serve.js';
 
 export default class Serve extends BaseCommand<typeof Serve> {
-  static override summary = 'serve a disk over NBD';
+  static override summary = 'serve disks over NBD';
   static override description =
-    `Serves until SIGINT or SIGTERM; then answers what it has received, makes it durable and exits with status 0. One line says where, once clients can connect; with --json, one document.
+    `Serves until SIGINT or SIGTERM, or until the command of --run ends; then answers what it has received, makes it durable and exits with status 0, or that of the command. One line for each export says where, once clients can connect; with --json, one document.
 
-Nobody else can write to the image while it is served. Room that clients trim or zero is given back to the host.`;
+Nobody else can write to an image while it is served. Room that clients trim or zero is given back to the host.
+
+Layers stand between the disk and its clients in one order, from the disk outwards: --cow, --round-up and --round-down, errors, delays, --rate, --stats, --log.`;
+  static override usage = 'serve IMAGE | --file PATH | --memory SIZE | --export NAME=IMAGE… [FLAGS]';
   static override examples = [
     {
       description: 'Serve an image on this machine, port 10809, and look at it',
@@ -26,6 +32,15 @@ Nobody else can write to the image while it is served. Room that clients trim or
       description: 'One partition, only to be read',
       command: '<%= config.bin %> serve a.img --partition /dev/sda1 --read-only',
     },
+    {
+      description: 'Boot a guest on its disk, which stays as it is',
+      command: "<%= config.bin %> serve a.img --cow --run 'qemu-system-x86_64 -m 1G -drive file=$uri,format=raw'",
+    },
+    {
+      description: 'A disk whose reads fail while a file exists',
+      command:
+        '<%= config.bin %> serve a.img --error-read-file /tmp/inject &\ntouch /tmp/inject   # every read fails with EIO\nrm /tmp/inject      # and the disk is well again',
+    },
   ];
   static override enableJsonFlag = true;
   static override args = {
@@ -33,69 +48,64 @@ Nobody else can write to the image while it is served. Room that clients trim or
   };
 
   static override flags = {
-    file: Flags.string({
-      summary: 'serve the bytes of a file, whatever format they seem to have',
-      helpValue: 'PATH',
-      exclusive: ['memory'],
-    }),
-    memory: sizeFlag({ summary: 'serve a disk of zeros in memory, that takes room for what is written' }),
-    socket: Flags.string({
-      summary: 'listen on a unix socket, which only its owner can use',
-      helpValue: 'PATH',
-      exclusive: ['port', 'bind'],
-    }),
-    port: Flags.integer({
-      char: 'p',
-      summary: 'listen on a TCP port; 0: on any free one',
-      min: 0,
-      max: 65_535,
-      default: async ({ flags }) => (flags.socket === undefined ? defaultPort : undefined),
-      defaultHelp: async () => String(defaultPort),
-    }),
-    bind: Flags.string({
-      char: 'b',
-      summary: 'listen on this address, instead of on this machine alone',
-      helpValue: 'ADDRESS',
-    }),
-    'read-only': Flags.boolean({ char: 'r', summary: 'refuse writes' }),
-    'export-name': Flags.string({ char: 'x', summary: 'name the export', helpValue: 'NAME', default: '' }),
+    ...sourceFlags,
     partition: Flags.string({ summary: 'serve one partition of the disk: /dev/sda1', helpValue: 'DEVICE' }),
+    range: rangeFlag({ summary: 'serve these bytes of the disk, or of its partition' }),
+    'export-name': Flags.string({ char: 'x', summary: 'name the export', helpValue: 'NAME', default: '' }),
+    'read-only': Flags.boolean({ char: 'r', summary: 'refuse writes' }),
     force: Flags.boolean({ char: 'f', summary: 'serve for writing although somebody else reads the image' }),
     'force-share': forceShare,
+    ...addressFlags,
+    run: Flags.string({
+      summary: 'serve a shell command on a socket of its own, until it ends',
+      description: 'It finds the export by $uri, $nbd, $unixsocket (or $port) and $exportname; its status is ours.',
+      helpValue: 'COMMAND',
+    }),
+    'pid-file': Flags.string({
+      char: 'P',
+      summary: 'write the process id here once clients can connect',
+      helpValue: 'PATH',
+    }),
+    ...layerFlags,
   };
 
   async run(): Promise<void> {
     const { flags } = this;
-    if (flags['force-share'] && !flags['read-only']) {
-      throw new DiskError('USAGE', '--force-share goes with --read-only: two writers destroy a disk');
+    const cow = flags.cow ? ('memory' as const) : flags['cow-file'] && { file: flags['cow-file'] };
+    if (flags['force-share'] && !flags['read-only'] && !cow) {
+      throw new DiskError('USAGE', '--force-share goes with --read-only or --cow: two writers destroy a disk');
     }
-    const options = {
-      source: this.#source(),
-      address: this.#address(),
-      readOnly: flags['read-only'],
-      exportName: flags['export-name'],
+    const [first, ...others] = sourcesOf(this.args.image, flags);
+    if (others.length > 0 && flags['cow-file'] !== undefined) {
+      throw new DiskError('USAGE', '--cow-file holds the writes to one export: use --cow for several');
+    }
+    const common = {
       partition: flags.partition,
+      range: flags.range,
+      readOnly: flags['read-only'],
+      cow: cow === '' ? undefined : cow,
+      layers: layersOf(flags),
       force: flags.force,
       forceShare: flags['force-share'],
     };
-    await serve(options, this.context, (ready) => {
-      if (this.jsonEnabled()) this.logJson(ready);
-      else this.log(`serving ${ready.name} (${formatSize(ready.size)}) at ${ready.uri}`);
+    const exports: [ExportOptions, ...ExportOptions[]] = [
+      { ...common, ...first },
+      ...others.map((other) => ({ ...common, ...other })),
+    ];
+    const options = {
+      exports,
+      address: addressOf(flags, flags.run !== undefined),
+      run: flags.run,
+      pidFile: flags['pid-file'],
+      logFile: flags.log,
+    };
+    const { status, stats } = await serve(options, this.context, (ready) => {
+      // The command has our standard output.
+      if (flags.run !== undefined) return;
+      if (this.jsonEnabled()) this.logJson(ready.length === 1 ? ready[0] : { exports: ready });
+      else for (const { name, size, uri } of ready) this.log(`serving ${name} (${formatSize(size)}) at ${uri}`);
     });
-  }
-
-  #source(): ServeSource {
-    const { image } = this.args;
-    const { file, memory } = this.flags;
-    if ([image, file, memory].filter((source) => source !== undefined).length !== 1) {
-      throw new DiskError('USAGE', 'name one thing to serve: IMAGE, --file PATH or --memory SIZE');
-    }
-    if (image !== undefined) return { image };
-    return file === undefined ? { memory: memory ?? 0n } : { file };
-  }
-
-  #address(): Address {
-    const { socket, port, bind } = this.flags;
-    return socket === undefined ? { host: bind ?? loopback, port: port ?? defaultPort } : { socketPath: socket };
+    this.status = status;
+    if (stats.length > 0) process.stderr.write(viewStats(stats));
   }
 }

@@ -10,7 +10,12 @@ export {
   type ZeroOptions,
 } from './device/block-device.js';
 export type { Bytes, Extent } from './device/extent.js';
+export type { Delays } from './device/layer/delay.js';
+export type { ErrorOptions } from './device/layer/error.js';
+export type { Rounding } from './device/layer/round.js';
 export { Slice } from './device/layer/slice.js';
+export { type LayerOptions, withLayers } from './device/layer/stack.js';
+export type { StatsLayer } from './device/layer/stats.js';
 export { memoryDevice } from './device/memory-device.js';
 export { DiskError, type ErrorCode, hasCode } from './error/disk-error.js';
 export type { Filesystem, FilesystemState, Usage } from './filesystem/filesystem.js';
@@ -24,7 +29,7 @@ export type { CopyResult } from './task/copy-device.js';
 export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
 export { type FreezeResult, freeze } from './task/freeze.js';
 export { type Listing, type ListOptions, listFilesystems } from './task/list-filesystems.js';
-export { type ServeOptions, serve } from './task/serve.js';
+export { type ServeOptions, serve } from './task/serve/serve.js';
 export type { SparsifyReport, VolumeReport } from './task/sparsify/report.js';
 export { type SparsifyOptions, sparsify } from './task/sparsify/sparsify.js';
 export { type SparsifyCopyOptions, sparsifyCopy } from './task/sparsify/sparsify-copy.js';

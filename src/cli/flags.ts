@@ -1,4 +1,6 @@
 import { Args, Flags } from '@oclif/core';
+import type { Range } from '../binary/range-set.js';
+import { DiskError } from '../error/disk-error.js';
 import { parseDuration, parseSize } from './quantities.js';
 
 /** The flags and arguments that several verbs share: one meaning, one wording. */
@@ -6,6 +8,16 @@ import { parseDuration, parseSize } from './quantities.js';
 export const sizeFlag = Flags.custom<bigint>({ parse: async (text) => parseSize(text), helpValue: 'SIZE' });
 
 export const durationFlag = Flags.custom<number>({ parse: async (text) => parseDuration(text), helpValue: 'TIME' });
+
+/** A part of a disk: `1M+4096`. */
+export const rangeFlag = Flags.custom<Range>({
+  parse: async (text) => {
+    const at = text.lastIndexOf('+');
+    if (at <= 0) throw new DiskError('USAGE', `"${text}" is no range: write it like 1M+4096, offset and length`);
+    return { offset: parseSize(text.slice(0, at)), length: parseSize(text.slice(at + 1)) };
+  },
+  helpValue: 'OFFSET+LENGTH',
+});
 
 export const imageArg = (description = 'the disk image: a file or a block device') =>
   Args.string({ description, required: true, ignoreStdin: true });

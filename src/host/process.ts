@@ -73,8 +73,8 @@ export async function runProgram(
 export interface Command {
   /** Settles when it has ended; rejects with DiskError when it could not be started. */
   readonly ended: Promise<Ended>;
-  /** Sends a signal to it and to all that it started in its process group. */
-  signalGroup(signal: NodeJS.Signals): void;
+  /** Sends a signal to it; where it has a process group of its own, to all that it started in there. */
+  send(signal: NodeJS.Signals): void;
 }
 
 /**
@@ -83,21 +83,44 @@ export interface Command {
  */
 export function startCommand(command: readonly string[]): Command {
   const [name = '', ...args] = command;
-  const child = execa(name, args, { stdio: 'inherit', detached: true, cleanup: false, reject: false });
-  const { pid } = child;
+  return commandOf(name, execa(name, args, { ...ofUsers, detached: true }), (pid, signal) =>
+    process.kill(-pid, signal),
+  );
+}
+
+/** Starts a shell command on our own standard streams and terminal, beside us in our process group. */
+export function startShell(command: string, env: Readonly<Record<string, string>>): Command {
+  return commandOf('sh', execa('sh', ['-c', command], { ...ofUsers, env }), (pid, signal) => process.kill(pid, signal));
+}
+
+const ofUsers = { stdio: 'inherit', cleanup: false, reject: false } as const;
+
+/** What is told of how a child process of execa ended. */
+interface Outcome {
+  readonly exitCode?: number | undefined;
+  readonly signal?: NodeJS.Signals | undefined;
+  readonly code?: string | undefined;
+  readonly cause?: unknown;
+}
+
+function commandOf(
+  name: string,
+  child: { readonly pid?: number | undefined } & PromiseLike<Outcome>,
+  kill: (pid: number, signal: NodeJS.Signals) => void,
+): Command {
   return {
-    ended: child.then((result) => {
+    ended: Promise.resolve(child).then((result) => {
       if (result.exitCode === undefined && result.signal === undefined) {
         throw systemError(`start ${name}`, result.code ?? 'EIO', { cause: result.cause });
       }
       return { status: result.exitCode, signal: result.signal };
     }),
-    signalGroup: (signal) => {
-      if (pid === undefined) return;
+    send: (signal) => {
+      if (child.pid === undefined) return;
       try {
-        process.kill(-pid, signal);
+        kill(child.pid, signal);
       } catch {
-        // Nobody is left in the group.
+        // Nobody is left.
       }
     },
   };

@@ -86,7 +86,11 @@ export class NbdServer {
 
   /** The URI of the default export. */
   get uri(): string {
-    return exportUri(this.address, this.exports[0]?.name ?? '');
+    return this.uriOf(this.exports[0]?.name ?? '');
+  }
+
+  uriOf(name: string): string {
+    return exportUri(this.address, name);
   }
 
   /** Accepts nobody any more, answers what has been received, and hangs up. Does not flush the devices. */

@@ -1,10 +1,10 @@
-import { constants } from 'node:os';
 import { DiskError } from '../error/disk-error.js';
 import { thawMount } from '../host/freeze.js';
 import { freezeUnderGuard, type Guard, type GuardEnd, stillFrozen } from '../host/freeze-guard-client.js';
 import type { GuardTask } from '../host/freeze-guard-protocol.js';
 import { removeRecord } from '../host/freeze-record.js';
-import { type Command, type Ended, requireProgram, startCommand } from '../host/process.js';
+import { type Command, requireProgram, startCommand } from '../host/process.js';
+import { endCommand, signalOf, statusOf } from './command-end.js';
 import type { TaskContext } from './context.js';
 
 /** How a command ended that ran while filesystems were frozen. */
@@ -16,8 +16,6 @@ export interface CommandResult {
   readonly frozenFor: number;
 }
 
-/** Milliseconds between asking a command to end and killing it. */
-const grace = 10_000;
 const timedOutStatus = 124;
 
 /** Why the wait for a command is over. */
@@ -50,8 +48,9 @@ export async function runFrozen(
   }
   const frozenFor = Math.round(performance.now() - began);
   const timedOut = outcome === 'timeout' || thawed.end.why === 'timeout';
-  if (timedOut || outcome === 'aborted')
-    await stop(child, outcome === 'aborted' ? signalOf(context.signal) : 'SIGTERM');
+  if (timedOut || outcome === 'aborted') {
+    await endCommand(child, outcome === 'aborted' ? signalOf(context.signal) : 'SIGTERM');
+  }
   if (thawed.stuck.length > 0) throw stillFrozen(thawed.stuck);
   if (timedOut) return { status: timedOutStatus, timedOut, frozenFor };
   if (outcome === 'aborted') throw DiskError.cancelled(context.signal);
@@ -127,36 +126,9 @@ async function thawAll({ mounts }: GuardTask, guard: Guard): Promise<Thawed> {
   return { end, stuck: [], elsewhere: end.why === 'timeout' ? [] : elsewhere };
 }
 
-/** Ends a command: asked first, killed when it does not listen. */
-async function stop(child: Command | undefined, signal: NodeJS.Signals): Promise<void> {
-  if (child === undefined) return;
-  const over = new AbortController();
-  const ended = child.ended.then(
-    () => true,
-    () => true,
-  );
-  child.signalGroup(signal);
-  const inTime = await Promise.race([ended, sleep(grace, over.signal).then(() => false)]);
-  over.abort();
-  if (inTime) return;
-  child.signalGroup('SIGKILL');
-  await ended;
-}
-
 function sleep(time: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, Math.max(0, time));
     signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
   });
-}
-
-function statusOf({ status, signal }: Ended): number {
-  return status ?? 128 + (signal === undefined ? 0 : constants.signals[signal]);
-}
-
-/** The signal that stopped us, to be passed on. */
-function signalOf(signal: AbortSignal | undefined): NodeJS.Signals {
-  const reason: unknown = signal?.reason;
-  const name = reason instanceof Error ? reason.message : '';
-  return name === 'SIGINT' || name === 'SIGHUP' ? name : 'SIGTERM';
 }

@@ -68,7 +68,7 @@ describe('runProgram', () => {
 
 test('a command gets a process group of its own, and its signals reach all of it', async () => {
   const command = startCommand(['sh', '-c', 'sleep 60 & wait']);
-  command.signalGroup('SIGKILL');
+  command.send('SIGKILL');
   expect(await command.ended).toEqual({ status: undefined, signal: 'SIGKILL' });
-  command.signalGroup('SIGKILL');
+  command.send('SIGKILL');
 });

@@ -116,6 +116,11 @@ slowly(
     const listed = await attempt(disktool, ['filesystems', 'a.img', '--json'], bare);
     expect(listed).toMatchObject({ status: 0, stderr: '' });
     expect(typeof JSON.parse(listed.stdout)).toBe('object');
+
+    const imports =
+      "import { NbdServer } from 'disktool/nbd'; import { copyImage } from 'disktool'; console.log(NbdServer.name, copyImage.name)";
+    const imported = await attempt(process.execPath, ['--input-type=module', '--eval', imports], bare);
+    expect(imported).toMatchObject({ status: 0, stdout: 'NbdServer copyImage' });
   },
   300_000,
 );

@@ -1,0 +1,88 @@
+import { Flags } from '@oclif/core';
+import { DiskError } from '../error/disk-error.js';
+import { type Address, defaultPort, loopback } from '../nbd/index.js';
+import type { ServeSource } from '../task/serve/open-export.js';
+import { sizeFlag } from './flags.js';
+
+/** The flags that say what is served, and where, and what they say. */
+
+export const sourceFlags = {
+  file: Flags.string({
+    summary: 'serve the bytes of a file, whatever format they seem to have',
+    helpValue: 'PATH',
+    exclusive: ['memory'],
+  }),
+  memory: sizeFlag({ summary: 'serve a disk of zeros in memory, that takes room for what is written' }),
+  export: Flags.string({
+    summary: 'serve another image under a name of its own; may be repeated',
+    helpValue: 'NAME=IMAGE',
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+};
+
+export const addressFlags = {
+  socket: Flags.string({
+    summary: 'listen on a unix socket, which only its owner can use',
+    helpValue: 'PATH',
+    exclusive: ['port', 'bind'],
+  }),
+  port: Flags.integer({
+    char: 'p',
+    summary: 'listen on a TCP port; 0: on any free one',
+    min: 0,
+    max: 65_535,
+    helpValue: 'PORT',
+    defaultHelp: async () => String(defaultPort),
+  }),
+  bind: Flags.string({
+    char: 'b',
+    summary: 'listen on this address, instead of on this machine alone',
+    helpValue: 'ADDRESS',
+  }),
+};
+
+export interface NamedSource {
+  readonly name: string;
+  readonly source: ServeSource;
+}
+
+/** What is served, the default export first. @throws {DiskError} USAGE */
+export function sourcesOf(
+  image: string | undefined,
+  flags: {
+    readonly file?: string | undefined;
+    readonly memory?: bigint | undefined;
+    readonly export?: readonly string[] | undefined;
+    readonly 'export-name': string;
+  },
+): [NamedSource, ...NamedSource[]] {
+  const sources: ServeSource[] = [];
+  if (image !== undefined) sources.push({ image });
+  if (flags.file !== undefined) sources.push({ file: flags.file });
+  if (flags.memory !== undefined) sources.push({ memory: flags.memory });
+  if (sources.length > 1) throw new DiskError('USAGE', 'name one of IMAGE, --file PATH and --memory SIZE');
+  const named = (flags.export ?? []).map(namedImage);
+  const unnamed = sources.map((source) => ({ name: flags['export-name'], source }));
+  const [first, ...others] = [...unnamed, ...named];
+  if (first === undefined) {
+    throw new DiskError('USAGE', 'name what to serve: IMAGE, --file PATH, --memory SIZE or --export NAME=IMAGE');
+  }
+  return [first, ...others];
+}
+
+function namedImage(text: string): NamedSource {
+  const [, name = '', image = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
+  if (name !== '') return { name, source: { image } };
+  throw new DiskError('USAGE', `"${text}" names no export: write it like NAME=IMAGE`);
+}
+
+/** Where to listen; undefined: on a private socket, for the command that is run. */
+export function addressOf(
+  { socket, port, bind }: { socket?: string | undefined; port?: number | undefined; bind?: string | undefined },
+  runs: boolean,
+): Address | undefined {
+  if (socket !== undefined) return { socketPath: socket };
+  if (runs && port === undefined && bind === undefined) return undefined;
+  return { host: bind ?? loopback, port: port ?? defaultPort };
+}

@@ -1,0 +1,142 @@
+import { close, open } from 'node:fs';
+import { unlink } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { promisify } from 'node:util';
+import type { Range } from '../../binary/range-set.js';
+import type { BlockDevice } from '../../device/block-device.js';
+import { FileDevice } from '../../device/file-device.js';
+import { Slice } from '../../device/layer/slice.js';
+import { type LayerOptions, withLayers } from '../../device/layer/stack.js';
+import type { StatsLayer } from '../../device/layer/stats.js';
+import { memoryDevice } from '../../device/memory-device.js';
+import { DiskError, hasCode } from '../../error/disk-error.js';
+import { wrapSystemError } from '../../host/errno.js';
+import { call } from '../../host/libc.js';
+import { openImage } from '../../image/open-image.js';
+import type { Export } from '../../nbd/index.js';
+import type { TaskContext } from '../context.js';
+
+const openFd = promisify(open);
+const closeFd = promisify(close);
+
+/** What is served: an image, a file's bytes whatever they look like, or memory of that many bytes. */
+export type ServeSource = { readonly image: string } | { readonly file: string } | { readonly memory: bigint };
+
+export interface ExportOptions {
+  readonly source: ServeSource;
+  /** Of the export; empty: the default one. */
+  readonly name: string;
+  /** Only this partition of the disk, by any of its names: `/dev/sda1`. */
+  readonly partition?: string | undefined;
+  /** Only these bytes, of the partition where one is named. */
+  readonly range?: Range | undefined;
+  readonly readOnly: boolean;
+  /** Where writes go instead of to the disk: to memory, or to a new file of this name, which is gone at the end. */
+  readonly cow?: 'memory' | { readonly file: string } | undefined;
+  readonly layers: Omit<LayerOptions, 'overlay'>;
+  /** Read-only: although somebody writes to the image. */
+  readonly forceShare?: boolean | undefined;
+  /** Although somebody else has the image open for reading. */
+  readonly force?: boolean | undefined;
+}
+
+/** An export and what it stands on. */
+export interface OpenExport {
+  readonly exported: Export;
+  readonly stats: StatsLayer | undefined;
+  /** Makes what was written durable. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @throws {DiskError} what opening throws; USAGE for a range or an overlay that does not fit */
+export async function openExport(options: ExportOptions, context: TaskContext): Promise<OpenExport> {
+  const { source, name, partition, range, readOnly, cow, layers } = options;
+  const disk = await openSource(options, context);
+  let part = disk;
+  try {
+    if (partition !== undefined) part = await partitionOf(disk, partition, context);
+    if (range !== undefined) part = rangeOf(part, range);
+    const overlay = cow && (await openOverlay(cow, part.facts.size));
+    const { device, stats } = withLayers(part, { ...layers, overlay });
+    const what = 'memory' in source ? disk.name : basename('image' in source ? source.image : source.file);
+    return {
+      exported: { name, description: describe(what, partition, range), device, readOnly },
+      stats,
+      flush: async () => {
+        if (disk.facts.writable && disk.facts.flush) await disk.flush();
+      },
+      close: async () => {
+        await device.close();
+        await disk.close();
+      },
+    };
+  } catch (error) {
+    await disk.close();
+    throw error;
+  }
+}
+
+async function openSource({ source, readOnly, cow, force, forceShare }: ExportOptions, context: TaskContext) {
+  if ('memory' in source) return memoryDevice(source.memory);
+  const { signal, onWarning } = context;
+  const plain = 'file' in source;
+  const path = plain ? source.file : source.image;
+  try {
+    return await openImage(path, {
+      access: readOnly || cow !== undefined ? 'read' : 'write',
+      force,
+      forceShare,
+      signal,
+      onWarning,
+      format: plain ? 'raw' : undefined,
+    });
+  } catch (error) {
+    if (!plain || !hasCode(error, 'NOT_FOUND')) throw error;
+    throw new DiskError('NOT_FOUND', `${error.message}: make it first: truncate -s 10G ${path}`, {
+      ...error.facts,
+      cause: error,
+    });
+  }
+}
+
+async function partitionOf(disk: BlockDevice, name: string, { signal, onWarning }: TaskContext): Promise<BlockDevice> {
+  // Only here, since every other server starts without what reads partitions and filesystems.
+  const [{ openGuest }, { findVolume }] = await Promise.all([
+    import('../../guest/guest.js'),
+    import('../../guest/find-volume.js'),
+  ]);
+  const guest = await openGuest(disk, signal === undefined ? {} : { signal });
+  for (const warning of guest.warnings) onWarning?.(warning);
+  return findVolume(guest, name).device;
+}
+
+function rangeOf(disk: BlockDevice, { offset, length }: Range): BlockDevice {
+  const { size } = disk.facts;
+  if (offset + length > size) {
+    throw new DiskError('USAGE', `bytes ${offset}+${length} pass the end of ${disk.name} (${size} bytes)`);
+  }
+  return new Slice(disk, offset, length);
+}
+
+async function openOverlay(cow: 'memory' | { readonly file: string }, size: bigint): Promise<BlockDevice> {
+  if (cow === 'memory') return memoryDevice(size, 'overlay in memory');
+  const { file } = cow;
+  const fd = await openFd(file, 'wx+', 0o600).catch((error: unknown) => {
+    throw wrapSystemError(`create the overlay ${file}`, error);
+  });
+  try {
+    // Nobody could read it without knowing which of its blocks count: so it has no name, and is gone even after a kill.
+    await unlink(file);
+    call('ftruncate', `of the overlay ${file} to ${size} bytes`, fd, size);
+  } catch (error) {
+    await closeFd(fd);
+    throw error;
+  }
+  return new FileDevice(fd, { name: file, size, writable: true, blockSize: 4096 });
+}
+
+function describe(name: string, partition: string | undefined, range: Range | undefined): string {
+  const part = partition === undefined ? name : `${partition} of ${name}`;
+  return range === undefined ? part : `bytes ${range.offset}+${range.length} of ${part}`;
+}

@@ -1,0 +1,171 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import type { OperationStats } from '../../device/layer/stats.js';
+import { DiskError } from '../../error/disk-error.js';
+import { wrapSystemError } from '../../host/errno.js';
+import { type Address, isWritable, loopback, NbdServer } from '../../nbd/index.js';
+import type { TaskContext } from '../context.js';
+import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
+import { PrivateSocket } from './private-socket.js';
+import { runBeside } from './run-beside.js';
+
+/** Bytes: the largest disk that QEMU opens. */
+const largestOfQemu = 2n ** 63n - 2n ** 30n;
+
+export interface ServeOptions {
+  /** The first is the default export. */
+  readonly exports: readonly [ExportOptions, ...ExportOptions[]];
+  /** Undefined: a socket of its own, for `run`. */
+  readonly address: Address | undefined;
+  /** A shell command: serving ends when it does. */
+  readonly run?: string | undefined;
+  /** Written once clients can connect. */
+  readonly pidFile?: string | undefined;
+  /** Takes a line for each request's begin and end. */
+  readonly logFile?: string | undefined;
+}
+
+/** Where the disk can be reached. */
+export interface ServeReady {
+  readonly uri: string;
+  /** Empty: the default export. */
+  readonly exportName: string;
+  readonly name: string;
+  /** Bytes. */
+  readonly size: bigint;
+  readonly readOnly: boolean;
+}
+
+export interface ServeResult {
+  /** The command's exit status; 0 without one. */
+  readonly status: number;
+  /** Of each export that counted, by its name. */
+  readonly stats: readonly (readonly [name: string, stats: ReadonlyMap<string, Readonly<OperationStats>>])[];
+}
+
+/**
+ * Serves disks over NBD until the signal fires or the command ends; then answers what has been received, makes everything
+ * durable and resolves.
+ *
+ * @param onReady called with each export once clients can connect
+ * @throws {DiskError} what opening, listening, starting the command or the last flush throws
+ */
+export async function serve(
+  options: ServeOptions,
+  context: TaskContext,
+  onReady: (ready: ServeReady[]) => void,
+): Promise<ServeResult> {
+  refuseSameNames(options.exports);
+  const log = options.logFile === undefined ? undefined : new LogFile(options.logFile);
+  const opened: OpenExport[] = [];
+  try {
+    for (const wanted of options.exports) opened.push(await openExport(withLog(wanted, log, options), context));
+    const status = await serveOpened(opened, options, context, onReady);
+    for (const { flush } of opened) await flush();
+    const stats = opened.flatMap(({ exported, stats }) =>
+      stats === undefined ? [] : [[exported.name, stats.stats] as const],
+    );
+    return { status, stats };
+  } finally {
+    for (const { close } of opened.toReversed()) await close();
+    log?.close();
+  }
+}
+
+async function serveOpened(
+  opened: readonly OpenExport[],
+  { address: wanted, run, pidFile, exports: [first] }: ServeOptions,
+  context: TaskContext,
+  onReady: (ready: ServeReady[]) => void,
+): Promise<number> {
+  await using privately = wanted === undefined ? await PrivateSocket.create() : undefined;
+  const address = wanted ?? { socketPath: privately?.path ?? '' };
+  warnOfStrangers(address, context);
+  const exports = opened.map(({ exported }) => exported);
+  const server = await NbdServer.listen(exports, address);
+  try {
+    if (pidFile !== undefined) await writePid(pidFile);
+    onReady(
+      exports.map((exported) => ({
+        uri: server.uriOf(exported.name),
+        exportName: exported.name,
+        name: exported.description,
+        size: exported.device.facts.size,
+        readOnly: !isWritable(exported),
+      })),
+    );
+    if (run !== undefined) {
+      warnOfQemu(run, opened[0]?.exported.device.facts.size ?? 0n, context);
+      return await runBeside(run, server.address, first.name, context);
+    }
+    await aborted(context.signal);
+    return 0;
+  } finally {
+    await server.close();
+    if (pidFile !== undefined) await rm(pidFile, { force: true });
+  }
+}
+
+function refuseSameNames(exports: readonly ExportOptions[]): void {
+  const names = new Set<string>();
+  for (const { name } of exports) {
+    if (Buffer.byteLength(name) > 4096) throw new DiskError('USAGE', 'the name of an export has at most 4096 bytes');
+    if (names.has(name)) throw new DiskError('USAGE', `two exports are named "${name}": give each a name of its own`);
+    names.add(name);
+  }
+}
+
+/** Lines of several exports are told apart by the export's name. */
+function withLog(wanted: ExportOptions, log: LogFile | undefined, { exports }: ServeOptions): ExportOptions {
+  if (log === undefined) return wanted;
+  const prefix = exports.length === 1 ? '' : `${JSON.stringify(wanted.name)} `;
+  return { ...wanted, layers: { ...wanted.layers, log: (line) => log.write(`${prefix}${line}\n`) } };
+}
+
+/** Written line by line, so that whoever reads it, and whoever kills us, misses nothing. */
+class LogFile {
+  readonly #fd: number;
+
+  constructor(path: string) {
+    try {
+      this.#fd = openSync(path, 'w');
+    } catch (error) {
+      throw wrapSystemError(`open the log ${path}`, error);
+    }
+  }
+
+  write(line: string): void {
+    writeSync(this.#fd, line);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+async function writePid(path: string): Promise<void> {
+  await writeFile(path, `${process.pid}\n`).catch((error: unknown) => {
+    throw wrapSystemError(`write the process id to ${path}`, error);
+  });
+}
+
+/** Nothing keeps other machines' users out but the network. */
+function warnOfStrangers(address: Address, { onWarning }: TaskContext): void {
+  if ('socketPath' in address) return;
+  const { host } = address;
+  if (host === loopback || host === '::1' || /^127\./.test(host)) return;
+  onWarning?.(`whoever reaches ${host} can use the disk: NBD asks for no password`);
+}
+
+function warnOfQemu(command: string, size: bigint, { onWarning }: TaskContext): void {
+  if (size <= largestOfQemu || !command.includes('qemu')) return;
+  onWarning?.(`QEMU opens at most ${largestOfQemu} bytes, and the disk has ${size}: serve a part of it with --range`);
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal === undefined) return;
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,129 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { lstat, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { needs } from '../support/needs.js';
+import { attempt, disktool, disktoolPath } from '../support/run.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+async function fileOf(size: number): Promise<{ folder: string; path: string; socketPath: string }> {
+  const folder = await temporaryFolder();
+  const path = join(folder, 'temp');
+  await writeFile(path, '');
+  await truncate(path, size);
+  return { folder, path, socketPath: join(folder, 'socket') };
+}
+
+describe('disktool serve', () => {
+  const start = async (args: readonly string[]) => {
+    const child = spawn(process.execPath, [disktoolPath, 'serve', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    onTestFinished(() => {
+      child.kill('SIGKILL');
+    });
+    const closed = once(child, 'close');
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    return { child, closed, line: async (): Promise<unknown> => (await lines.next()).value };
+  };
+
+  test('prints one line when clients can connect, and SIGTERM ends it with status 0', async () => {
+    const { path, socketPath } = await fileOf(3 << 20);
+    const { child, closed, line } = await start(['--file', path, '--socket', socketPath]);
+    expect(await line()).toBe(`serving temp (3.0M) at nbd+unix:///?socket=${socketPath}`);
+    const idle = connect({ path: socketPath });
+    await once(idle, 'connect');
+    child.kill('SIGTERM');
+    expect(await closed).toEqual([0, null]);
+    await expect(lstat(socketPath)).rejects.toThrow('ENOENT');
+  });
+
+  test('with --json prints one document then', async () => {
+    const { socketPath } = await fileOf(0);
+    const { child, closed, line } = await start(['--memory', '2^63-1', '--socket', socketPath, '--json']);
+    let text = '';
+    do text += String(await line());
+    while (!text.endsWith('}'));
+    expect(text).toContain('"size": 9223372036854775807');
+    expect(text).toContain(`"uri": "nbd+unix:///?socket=${socketPath}"`);
+    child.kill('SIGINT');
+    expect(await closed).toEqual([0, null]);
+  });
+
+  test.each([
+    ['nothing to serve', []],
+    ['two things to serve', ['a.img', '--memory', '1M']],
+    ['a port that is none', ['--memory', '1M', '--port', '70000']],
+    ['two ways to listen', ['--memory', '1M', '--socket', 's', '--port', '1']],
+    ['two writers', ['a.img', '--force-share']],
+  ])('with %s exits with status 2', async (_, args) => {
+    const child = spawn(process.execPath, [disktoolPath, 'serve', ...args], { stdio: 'ignore' });
+    expect(await once(child, 'close')).toEqual([2, null]);
+  });
+
+  test.each([
+    ['an export without a name', ['--export', 'a.img']],
+    ['two exports of one name', ['--memory', '1M', '--export-name', 'a', '--export', 'a=b.img']],
+    ['a rate above 100%', ['--memory', '1M', '--error-rate', '150%']],
+    ['an error that nothing meets', ['--memory', '1M', '--errno', 'ENOSPC']],
+    ['an error that no client knows', ['--memory', '1M', '--error-rate', '1', '--errno', 'EXDEV']],
+    ['a size rounded to nothing', ['--memory', '1M', '--round-up', '0']],
+    ['a range without its length', ['--memory', '1M', '--range', '512']],
+    ['an overlay for two', ['--memory', '1M', '--export', 'a=b.img', '--cow-file', 'c']],
+  ])('with %s exits with status 2 and says why', async (_, args) => {
+    const { status, stderr } = await disktool(['serve', ...args]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^disktool: /);
+  });
+
+  needs({ programs: ['nbdinfo'] })(
+    '--run gives the command the export as nbdkit does, its status is ours, and nothing is left',
+    async () => {
+      const temporary = await temporaryFolder();
+      const command = 'echo "$nbd|$unixsocket|$exportname"; nbdinfo --size "$uri"; exit 5';
+      const args = ['serve', '--memory', '12345', '--export-name', 'x y', '--run', command];
+      const { status, stdout } = await disktool(args, { env: { TMPDIR: temporary } });
+      expect(status).toBe(5);
+      const [names = '', size] = stdout.split('\n');
+      const [nbd, socket = '', exportName] = names.split('|');
+      expect([nbd, exportName, size]).toEqual([`nbd:unix:${socket}:exportname=x y`, 'x y', '12345']);
+      expect(await readdir(temporary)).toEqual([]);
+    },
+  );
+
+  test('--run ends with the command when it is interrupted, and leaves nothing behind', async () => {
+    const temporary = await temporaryFolder();
+    const child = spawn(
+      process.execPath,
+      [disktoolPath, 'serve', '--memory', '1M', '--run', 'echo started; exec sleep 1000'],
+      { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, TMPDIR: temporary } },
+    );
+    await once(child.stdout, 'data');
+    const closed = once(child, 'close');
+    child.kill('SIGINT');
+    expect(await closed).toEqual([130, null]);
+    expect(await readdir(temporary)).toEqual([]);
+  });
+
+  needs({ programs: ['qemu-io'] })('while a file exists every read fails with EIO, and its removal heals', async () => {
+    const { folder, path, socketPath } = await fileOf(1 << 20);
+    const inject = join(folder, 'inject');
+    const { line } = await start(['--file', path, '--error-read-file', inject, '--socket', socketPath]);
+    await line();
+    const read = () =>
+      attempt('qemu-io', ['-r', '-f', 'raw', '-c', 'read 0 4096', `nbd+unix:///?socket=${socketPath}`]);
+    expect((await read()).stdout).toContain('read 4096/4096 bytes');
+    await writeFile(inject, '');
+    expect((await read()).stdout).toContain('Input/output error');
+    await rm(inject);
+    expect((await read()).stdout).toContain('read 4096/4096 bytes');
+  });
+
+  needs({ programs: ['nbdcopy'] })('--stats says at the end what was done', async () => {
+    const { stderr } = await disktool(['serve', '--memory', '1M', '--stats', '--run', 'nbdcopy "$uri" null:']);
+    expect(stderr).toMatch(
+      /^Export +Operation +Requests +Failed +Bytes +Average +Slowest\n\(default\) +extents +1 +0 /,
+    );
+  });
+});
