@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { forceShare, rangeFlag } from '../src/cli/flags.js';
+import { forceShare, imageDescription, rangeFlag } from '../src/cli/flags.js';
 import { layerFlags, layersOf } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { addressFlags, addressOf, sourceFlags, sourcesOf } from '../src/cli/serve-flags.js';
@@ -44,7 +44,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
   ];
   static override enableJsonFlag = true;
   static override args = {
-    image: Args.string({ description: 'the disk image: a file or a block device', ignoreStdin: true }),
+    image: Args.string({ description: imageDescription, ignoreStdin: true }),
   };
 
   static override flags = {

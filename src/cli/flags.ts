@@ -19,7 +19,10 @@ export const rangeFlag = Flags.custom<Range>({
   helpValue: 'OFFSET+LENGTH',
 });
 
-export const imageArg = (description = 'the disk image: a file or a block device') =>
+/** What stands for a disk, everywhere. */
+export const imageDescription = 'the disk image: a file, a block device or an nbd:// URI';
+
+export const imageArg = (description = imageDescription) =>
   Args.string({ description, required: true, ignoreStdin: true });
 
 export const forceShare = Flags.boolean({

@@ -116,7 +116,7 @@ export abstract class BlockDevice implements AsyncDisposable {
     if (refusal !== undefined) throw refusal;
     if (length === 0n) return;
     const passed = this.#passFua(options);
-    if (this.facts.zero === 'native') {
+    if (this.facts.zero === 'native' && (options.fast !== true || this.facts.fastZero)) {
       try {
         await this.doZero(offset, length, passed);
         return await this.#thenFlush(done, options);

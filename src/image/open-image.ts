@@ -5,6 +5,7 @@ import { HostBlockDevice } from '../device/host-block-device.js';
 import { DiskError } from '../error/disk-error.js';
 import { identify } from '../host/file-identity.js';
 import { closeFile, findFile, statFile } from '../host/open-file.js';
+import { isNbdUri, NbdDevice } from '../nbd/index.js';
 import type { Opening, ShareOptions } from './exclusion.js';
 import { detectImageFormat } from './image-format.js';
 import { openBlockDevice, openRegularFile } from './open-exclusively.js';
@@ -22,8 +23,9 @@ const largestBlock = 1n << 20n;
 const usualBlock = 4096;
 
 /**
- * The one door: opens a disk image or block device, raw for now. Nobody else writes to it while the device is open, and
- * nobody else has it open at all when `access` is `write`; closing the device drops every lock.
+ * The one door: opens a disk image, a block device or an NBD export, raw for now. Nobody else writes to it while the device is open, and
+ * nobody else has it open at all when `access` is `write`; closing the device drops every lock. (What an NBD server lets
+ * others do is its own affair.)
  *
  * @param path as the user gave it: it stands so in every message
  * @throws {DiskError} NOT_FOUND; BUSY (`facts.reason`: `in-use-by-writer`, `in-use-by-reader`, `in-use-by-lock`); UNSAFE
@@ -31,8 +33,7 @@ const usualBlock = 4096;
  */
 export async function openImage(path: string, options: OpenOptions): Promise<BlockDevice> {
   const { format, signal } = options;
-  refuseUri(path);
-  const device = await openRaw(path, { ...options, onWarning: once(options.onWarning) });
+  const device = await openAnywhere(path, options);
   try {
     if (signal?.aborted) throw DiskError.cancelled(signal);
     const found = format ?? (await detectImageFormat(device));
@@ -42,6 +43,13 @@ export async function openImage(path: string, options: OpenOptions): Promise<Blo
     await device.close();
     throw error;
   }
+}
+
+async function openAnywhere(path: string, options: OpenOptions): Promise<BlockDevice> {
+  // Who else uses the disk is the server's affair.
+  if (isNbdUri(path)) return await NbdDevice.connect(path, options);
+  refuseUri(path);
+  return await openRaw(path, { ...options, onWarning: once(options.onWarning) });
 }
 
 async function openRaw(path: string, { access, signal, ...options }: OpenOptions): Promise<BlockDevice> {
@@ -91,11 +99,11 @@ function once(onWarning: ShareOptions['onWarning']): ShareOptions['onWarning'] {
 function refuseUri(path: string): void {
   const scheme = /^([a-z][a-z0-9.+-]*):\/\//i.exec(path)?.[1] ?? /^(nbd)(?=:)/i.exec(path)?.[1];
   if (scheme === undefined) return;
-  const what = /^nbds?(\+|$)/i.test(scheme) ? 'NBD URIs are not read yet' : `${scheme} URIs are not read`;
-  throw new DiskError('UNSUPPORTED', `${path}: ${what}: give a file or block device (a file of that name: ./${path})`, {
-    device: path,
-    reason: 'uri',
-  });
+  throw new DiskError(
+    'UNSUPPORTED',
+    `${path}: ${scheme} URIs are not read: give a file, a block device or an nbd:// URI (a file of that name: ./${path})`,
+    { device: path, reason: 'uri' },
+  );
 }
 
 function refuseKind(path: string, stats: BigIntStats): DiskError | undefined {

@@ -1,4 +1,6 @@
-/** The NBD core: a server, and the protocol that it speaks. */
+/** The NBD core: a server, a client, and the protocol between them. */
+export { type ConnectOptions, NbdDevice } from './client/nbd-device.js';
+export { isNbdUri, type NbdTarget, parseNbdUri } from './client/parse-uri.js';
 export { type Export, isWritable } from './export.js';
 export { defaultPort } from './on-wire.js';
 export { loopback, NbdServer, type ServerOptions } from './server.js';

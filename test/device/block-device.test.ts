@@ -106,8 +106,14 @@ test('writes zeros where the device cannot zero, but never under fast', async ()
   expect(device.seen).toHaveLength(3);
 });
 
+test('never asks for a fast zero of a device that has none: some servers die of it', async () => {
+  const device = new Recorder({ zero: 'native', fastZero: false });
+  await expect(device.zero(0n, 1n, { fast: true })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  expect(device.seen).toEqual([]);
+});
+
 test('writes zeros where zeroing turns out unsupported, and hands on any other failure', async () => {
-  const device = new Recorder({ zero: 'native' });
+  const device = new Recorder({ zero: 'native', fastZero: true });
   device.zeroFailure = new DiskError('UNSUPPORTED', 'no');
   await device.zero(0n, 10n, { mayTrim: true });
   expect(device.seen).toEqual(['zero 0+10 mayTrim', 'write 0+10']);

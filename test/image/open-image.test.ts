@@ -302,8 +302,8 @@ test('refuses in words what is no disk image', async () => {
   await expect(openImage('a\0b', { access: 'read' })).rejects.toMatchObject({ code: 'USAGE' });
 });
 
-test('refuses URIs in words', async () => {
-  for (const uri of ['nbd://localhost', 'nbd+unix:///?socket=s', 'nbds://h/x', 'nbd:unix:/s', 'https://h/a.img']) {
+test('refuses URIs of other kinds in words', async () => {
+  for (const uri of ['nbds://h/x', 'nbd+vsock://1/', 'nbd:unix:/s', 'https://h/a.img']) {
     await expect(openImage(uri, { access: 'read' })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
   }
 });

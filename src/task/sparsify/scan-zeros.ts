@@ -29,7 +29,7 @@ async function freeUnwritten(disk: BlockDevice, occupied: RangeSet, { signal }: 
   for (const { offset, length } of occupied) {
     for await (const extent of disk.extents(offset, length, { signal })) {
       if (!extent.zero) continue;
-      await disk.zero(extent.offset, extent.length, { mayTrim: true, fast: true, signal });
+      await disk.zero(extent.offset, extent.length, { mayTrim: true, fast: disk.facts.fastZero, signal });
       freed += extent.length;
     }
   }
@@ -54,7 +54,7 @@ async function freeWritten(disk: BlockDevice, occupied: RangeSet, context: TaskC
         if (zero) runs.push({ offset: offset + BigInt(start), length: BigInt(end - start) });
       });
       for (const run of runs) {
-        await disk.zero(run.offset, run.length, { mayTrim: true, fast: true, signal });
+        await disk.zero(run.offset, run.length, { mayTrim: true, fast: disk.facts.fastZero, signal });
         freed += run.length;
       }
       done += length;
