@@ -64,7 +64,8 @@ function diskUsage(path) {
   return status === 0 ? Number.parseInt(stdout, 10) : 0;
 }
 
-function fill(path, size, pattern) {
+/** Writes a file of `size` bytes, piece by piece. */
+export function fill(path, size, pattern) {
   const fd = openSync(path, 'w');
   for (let at = 0; at < size; at += pattern.length) {
     // Each piece of random data its own, so that nothing deduplicates or compresses it away.
