@@ -23,6 +23,7 @@ lvm2
 mandoc
 mdadm
 mount
+nbd-client
 nbdkit
 ntfs-3g
 parted

@@ -47,6 +47,7 @@ export const packages = {
   mkswap: 'util-linux',
   mount: 'mount',
   'mount.exfat-fuse': 'exfat-fuse',
+  'nbd-client': 'nbd-client',
   nbdcopy: 'libnbd-bin',
   nbdfuse: 'libnbd-bin',
   nbdinfo: 'libnbd-bin',
