@@ -1,0 +1,260 @@
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { InputBuffer } from '../../src/nbd/input-buffer.js';
+import { nightly } from '../support/needs.js';
+import { processFacts } from '../support/process-facts.js';
+import { type Served, served } from '../support/served.js';
+import { temporaryFolder } from '../support/temporary.js';
+import {
+  BLOCK_STATUS,
+  contexts,
+  DISC,
+  extended,
+  FLUSH,
+  info,
+  MiB,
+  optionBytes,
+  READ,
+  request,
+  u32,
+  WRITE,
+} from './raw-client.js';
+
+/** Bytes: what serve may take of memory, whatever clients do. */
+const bound = 200e6;
+const size = 64 * MiB;
+
+/** What serves plain bytes of a file, and what serves everything else: the limits are the same. */
+const sources = ['--file', '--memory'] as const;
+
+/** 64 MiB, the first of which is random; the pattern is what they begin with. */
+async function serving(source: (typeof sources)[number]): Promise<Served & { start: Buffer }> {
+  const start = randomBytes(MiB);
+  if (source === '--file') {
+    const path = join(await temporaryFolder(), 'disk');
+    await writeFile(path, Buffer.concat([start, Buffer.alloc(size - MiB)]));
+    return { ...(await served([source, path])), start };
+  }
+  const server = { ...(await served([source, String(size)])), start };
+  const client = await Client.connect(server.socketPath);
+  await client.hello();
+  client.send(request({ type: WRITE, length: MiB }), start);
+  expect((await client.read(16)).readUInt32BE(4)).toBe(0);
+  client.socket.destroy();
+  return server;
+}
+
+/** A client of raw bytes on a real socket, which takes from it only what it is asked to read. */
+class Client {
+  readonly #received = new InputBuffer();
+  #wake: () => void = () => {};
+
+  private constructor(readonly socket: Socket) {
+    socket.on('data', (chunk: Buffer) => {
+      this.#received.push(chunk);
+      socket.pause();
+      this.#wake();
+    });
+    socket.pause();
+    // That the server hangs up on it is what some clients are here for.
+    socket.on('error', () => {});
+    socket.on('close', () => this.#wake());
+    onTestFinished(() => {
+      socket.destroy();
+    });
+  }
+
+  static connect(path: string): Promise<Client> {
+    return new Promise((resolve, reject) => {
+      const socket = connect({ path }, () => {
+        socket.off('error', reject);
+        resolve(new Client(socket));
+      });
+      socket.once('error', reject);
+    });
+  }
+
+  send(...parts: Uint8Array[]): void {
+    this.socket.write(Buffer.concat(parts));
+  }
+
+  async read(length: number): Promise<Buffer> {
+    await this.#until(() => this.#received.length >= length);
+    return this.#received.take(length) ?? Buffer.alloc(0);
+  }
+
+  /** Reads past bytes. */
+  async skip(length: number): Promise<void> {
+    let left = length - this.#received.skip(length);
+    while (left > 0) {
+      await this.#until(() => this.#received.length > 0);
+      left -= this.#received.skip(left);
+    }
+  }
+
+  async #until(enough: () => boolean): Promise<void> {
+    while (!enough()) {
+      if (this.socket.destroyed) throw new Error('the server hung up');
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      this.socket.resume();
+      await woken;
+    }
+  }
+
+  /** As far as the transmission phase, with simple replies. */
+  async hello(): Promise<void> {
+    this.send(u32(3), optionBytes(7, info('')));
+    // Greeting, INFO_EXPORT and ACK.
+    await this.read(18 + 20 + 12 + 20);
+  }
+}
+
+describe.each(sources)('serve %s', (source) => {
+  test('serves 200 connections at once within 200 MB, and their descriptors are gone with them', async () => {
+    const server = await serving(source);
+    const before = await processFacts(server.pid);
+    const clients = await Promise.all(Array.from({ length: 200 }, () => Client.connect(server.socketPath)));
+    await Promise.all(clients.map((client) => client.hello()));
+    const [pieces, length] = [16, 4096];
+    await Promise.all(
+      clients.map(async (client, index) => {
+        const offsets = Array.from({ length: pieces }, (_, i) => ((index * 31 + i * 7) % 256) * length);
+        client.send(
+          ...offsets.map((offset, i) => request({ type: READ, cookie: BigInt(i), offset: BigInt(offset), length })),
+        );
+        for (let i = 0; i < pieces; i++) {
+          const reply = await client.read(16 + length);
+          const offset = offsets[Number(reply.readBigUInt64BE(8))] ?? -1;
+          expect(reply.subarray(16).equals(server.start.subarray(offset, offset + length))).toBe(true);
+        }
+      }),
+    );
+    const during = await processFacts(server.pid);
+    expect(during.descriptors).toBeGreaterThanOrEqual(200);
+    expect(during.resident).toBeLessThan(bound);
+    for (const { socket } of clients) socket.destroy();
+    await expect.poll(async () => (await processFacts(server.pid)).descriptors).toBeLessThanOrEqual(before.descriptors);
+    await server.stop();
+  });
+
+  const rounds = nightly ? 10_000 : 500;
+  test(`${rounds} clients that leave at any point of the protocol leak neither memory nor descriptors`, async () => {
+    const server = await serving(source);
+    const scripts = [...conversations()];
+    let round = 0;
+    const leave = async () => {
+      const script = scripts[round % scripts.length] ?? Buffer.alloc(0);
+      // Coprime to every length, so that it comes by every byte.
+      const point = (round++ * 7919) % (script.length + 1);
+      const { socket } = await Client.connect(server.socketPath);
+      const closed = new Promise((resolve) => socket.once('close', resolve));
+      if (round % 2 > 0) socket.end(script.subarray(0, point)).removeAllListeners('data').resume();
+      else socket.write(script.subarray(0, point), () => socket.destroy());
+      await closed;
+    };
+    const someLeave = async (count: number) => {
+      const end = round + count;
+      await Promise.all(
+        Array.from({ length: 8 }, async () => {
+          while (round < end) await leave();
+        }),
+      );
+    };
+    // Buffers that are kept for the next client are no leak.
+    await someLeave(200);
+    const before = await processFacts(server.pid);
+    await someLeave(rounds);
+    await expect.poll(async () => (await processFacts(server.pid)).descriptors).toBeLessThanOrEqual(before.descriptors);
+    const after = await processFacts(server.pid);
+    expect(after.resident).toBeLessThan(before.resident + 48e6);
+    expect(after.resident).toBeLessThan(bound);
+    const client = await Client.connect(server.socketPath);
+    await client.hello();
+    await server.stop();
+  }, 300_000);
+
+  test('holds back a client that takes no replies within 200 MB, serves others meanwhile, and it gets all', async () => {
+    const server = await serving(source);
+    const silent = await Client.connect(server.socketPath);
+    await silent.hello();
+    const [count, length] = [12, 32 * MiB];
+    silent.send(...Array.from({ length: count }, () => request({ type: READ, length })));
+    const other = await Client.connect(server.socketPath);
+    await other.hello();
+    let most = 0;
+    for (let i = 0; i < 300; i++) {
+      other.send(request({ type: READ, offset: BigInt(i * 512), length: 512 }));
+      const reply = await other.read(16 + 512);
+      expect(reply.subarray(16).equals(server.start.subarray(i * 512, i * 512 + 512))).toBe(true);
+      most = Math.max(most, (await processFacts(server.pid)).resident);
+    }
+    expect(most).toBeLessThan(bound);
+    for (let i = 0; i < count; i++) {
+      expect((await silent.read(16)).readUInt32BE(4)).toBe(0);
+      expect((await silent.read(MiB)).equals(server.start)).toBe(true);
+      await silent.skip(length - MiB);
+    }
+    expect((await processFacts(server.pid)).resident).toBeLessThan(bound);
+    await server.stop();
+  });
+
+  test('holds back a client that sends writes and takes no replies', async () => {
+    const server = await serving(source);
+    const silent = await Client.connect(server.socketPath);
+    await silent.hello();
+    // Replies of 16 bytes: more of them than a socket's buffer and the server's memory have room for.
+    const batch = Buffer.concat(
+      Array.from({ length: 1000 }, () =>
+        Buffer.concat([request({ type: WRITE, offset: 2n ** 21n, length: 4 }), u32(1)]),
+      ),
+    );
+    let [sent, held] = [0, false];
+    while (!held && sent < 200) {
+      sent++;
+      held = !silent.socket.write(batch) && !(await drained(silent.socket));
+    }
+    expect(held).toBe(true);
+    expect((await processFacts(server.pid)).resident).toBeLessThan(bound);
+    await silent.skip(sent * 1000 * 16);
+    await server.stop();
+  });
+});
+
+/** False: the server takes no more for half a second. */
+function drained(socket: Socket): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), 500);
+    socket.once('drain', () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+  });
+}
+
+/** What clients say from the first byte to the last, in each style of reply. */
+function* conversations(): Generator<Buffer> {
+  const flags = u32(3);
+  const option = (type: number, data: Uint8Array = Buffer.alloc(0)) => optionBytes(type, data);
+  const go = option(7, info('', 1, 2, 3));
+  const status = option(10, contexts('', 'base:allocation'));
+  const data = Buffer.alloc(100_000, 7);
+  const ask = (header: typeof request, payload: number) => [
+    header({ type: READ, length: 4096 }),
+    header({ type: WRITE, flags: payload, offset: BigInt(2 * MiB), length: data.length }),
+    data,
+    header({ type: READ, offset: 5n, length: 8 * MiB }),
+    header({ type: BLOCK_STATUS, length: size }),
+    header({ type: FLUSH }),
+    header({ type: DISC }),
+  ];
+  yield Buffer.concat([flags, option(3), option(1), go, ...ask(request, 0)]);
+  yield Buffer.concat([flags, option(8), option(9, contexts('')), status, go, ...ask(request, 0)]);
+  yield Buffer.concat([flags, option(11), status, go, ...ask(extended, 32)]);
+  yield Buffer.concat([u32(0), option(1)]);
+  yield Buffer.concat([flags, option(99, data), option(2)]);
+}
