@@ -54,14 +54,19 @@ export class RawClient {
 
   /** The next bytes from the server. */
   async read(size: number): Promise<Buffer> {
+    const bytes = await this.peek(size);
+    this.#received = this.#received.subarray(size);
+    return bytes;
+  }
+
+  /** The next bytes from the server, to be read again. */
+  async peek(size: number): Promise<Buffer> {
     for (let turns = 0; this.#received.length < size; turns++) {
       if (turns > 100_000) throw new Error(`only ${this.#received.length} of ${size} bytes came`);
       if (this.ended) throw new Error(`the session ended after ${this.#received.length} of ${size} bytes`);
       await turn();
     }
-    const bytes = this.#received.subarray(0, size);
-    this.#received = this.#received.subarray(size);
-    return bytes;
+    return this.#received.subarray(0, size);
   }
 
   /** Waits until the session ends, and returns what came until then. */
