@@ -7,7 +7,7 @@ import { nbdfuse } from '../support/nbdfuse.js';
 import { needs } from '../support/needs.js';
 import { attempt, run } from '../support/run.js';
 import { served } from '../support/served.js';
-import { mountLoop } from '../support/temporary.js';
+import { mountLoop, temporaryFolder } from '../support/temporary.js';
 
 /** Bytes: the largest disk that there can be, which is no multiple of 512. */
 const largest = 2n ** 63n - 1n;
@@ -77,4 +77,54 @@ describe('2^63 - 1 bytes of memory', () => {
     expect((await readFile(join(again.mountPoint, 'written'))).equals(data)).toBe(true);
     await again.unmount();
   });
+});
+
+describe('--error-file', () => {
+  needs({ programs: ['python3', 'nbdinfo'] })(
+    'fails every read while the file is there, and removing it heals',
+    async () => {
+      const inject = join(await temporaryFolder(), 'inject');
+      const { uri, stop } = await served(['--memory', '64M', '--error-file', inject]);
+      // One connection sees the file come and go, as a guest does.
+      const script = `
+import errno, nbd, os, sys
+h = nbd.NBD()
+h.connect_uri(sys.argv[1])
+h.pwrite(b"x" * 65536, 0)
+for _ in range(3):
+    for i in range(10):
+        assert h.pread(4096, i * 4096) == b"x" * 4096
+    open(sys.argv[2], "w").close()
+    for i in range(10):
+        try:
+            h.pread(4096, i * 4096)
+        except nbd.Error as error:
+            assert error.errnum == errno.EIO, error
+        else:
+            raise AssertionError("a read succeeded")
+    os.unlink(sys.argv[2])
+h.shutdown()
+`;
+      // The libnbd module belongs to Debian's own Python.
+      await run('/usr/bin/python3', ['-c', script, uri, inject]);
+      await stop();
+    },
+  );
+
+  needs({ programs: ['nbdfuse', 'fusermount3'], devices: ['/dev/fuse'] })(
+    "fails the reads of an nbdfuse file by the shell's own touch and rm",
+    async () => {
+      const inject = join(await temporaryFolder(), 'inject');
+      const { uri } = await served(['--memory', '64M', '--error-file', inject]);
+      const { file } = await nbdfuse(uri);
+      // Past the page cache, which would answer for the server.
+      const read = () =>
+        attempt('dd', [`if=${file}`, 'of=/dev/null', 'bs=4k', 'count=16', 'iflag=direct'], { env: { LC_ALL: 'C' } });
+      expect((await read()).status).toBe(0);
+      await run('touch', [inject]);
+      expect(await read()).toMatchObject({ status: 1, stderr: expect.stringContaining('Input/output error') });
+      await run('rm', [inject]);
+      expect((await read()).status).toBe(0);
+    },
+  );
 });
