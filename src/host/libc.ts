@@ -6,7 +6,6 @@ import { errnoName, systemError } from './errno.js';
  * returns, and throws a DiskError with the errno where the call says -1.
  */
 const libc = koffi.load(null);
-koffi.struct('disktool_iovec', { base: 'void *', length: 'size_t' });
 
 type Result = number | bigint;
 
@@ -52,7 +51,7 @@ function declare(prototype: string) {
 const calls = {
   lseek: declare('int64_t lseek(int fd, int64_t offset, int whence)'),
   pwrite: declare('int64_t pwrite(int fd, const void *from, size_t length, int64_t offset)'),
-  preadv2: declare('int64_t preadv2(int fd, const disktool_iovec *iov, int count, int64_t offset, int flags)'),
+  preadv2: declare('int64_t preadv2(int fd, const void *iov, int count, int64_t offset, int flags)'),
   fallocate: declare('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
   memfdCreate: declare('int memfd_create(const char *name, unsigned int flags)'),
   ftruncate: declare('int ftruncate(int fd, int64_t length)'),

@@ -4,6 +4,7 @@ import { FileDevice } from '../device/file-device.js';
 import { HostBlockDevice } from '../device/host-block-device.js';
 import { DiskError } from '../error/disk-error.js';
 import { identify } from '../host/file-identity.js';
+import { hostFilesystem } from '../host/filesystem-type.js';
 import { closeFile, findFile, statFile } from '../host/open-file.js';
 import { isNbdUri, NbdDevice } from '../nbd/index.js';
 import type { Opening, ShareOptions } from './exclusion.js';
@@ -21,6 +22,8 @@ export interface OpenOptions extends ShareOptions {
 const smallestBlock = 512n;
 const largestBlock = 1n << 20n;
 const usualBlock = 4096;
+/** Filesystems without a disk behind them: reading never waits, and there is nothing to flush to. */
+const inMemory = ['tmpfs'];
 
 /**
  * The one door: opens a disk image, a block device or an NBD export, raw for now. Nobody else writes to it while the device is open, and
@@ -71,7 +74,8 @@ async function fileDevice(fd: number, { name, access }: Opening): Promise<BlockD
     // Asked again: until the locks were taken, the size could change.
     const { size, blksize } = await statFile(fd, name);
     const block = blksize < smallestBlock || blksize > largestBlock ? usualBlock : Number(blksize);
-    return new FileDevice(fd, { name, size, writable: access === 'write', blockSize: block });
+    const kind = inMemory.includes(hostFilesystem(fd).type) ? 'memory' : 'file';
+    return new FileDevice(fd, { name, size, writable: access === 'write', blockSize: block, kind });
   } catch (error) {
     await closeFile(fd);
     throw error;

@@ -6,8 +6,8 @@
 /** Bytes. */
 const slabSize = 1 << 20;
 const largestSmall = 64 << 10;
-/** Bytes of large buffers kept for later. */
-const keptLimit = 16 << 20;
+/** Bytes of large buffers kept for later: one of the largest, which the garbage collector would be slow to free. */
+const keptLimit = (32 << 20) + (1 << 20);
 /** Room beside a power of two for the headers of a reply. */
 const headerRoom = 64;
 

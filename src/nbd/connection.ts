@@ -34,8 +34,6 @@ export interface ConnectionOptions {
    * @returns undefined when it stays here
    */
   readonly move?: ((fd: number, agreed: Negotiated, rest: () => Buffer) => Served | undefined) | undefined;
-  /** Called when something has arrived. */
-  readonly onActivity?: (() => void) | undefined;
 }
 
 /** Carries a session over a socket of any kind. Never throws, whatever the client does. */
@@ -54,7 +52,7 @@ export class Connection implements Served {
     private readonly socket: Socket,
     start: readonly Export[] | Negotiated,
     private readonly pool: BufferPool,
-    { handshake, takesFiles, move, onActivity }: ConnectionOptions = {},
+    { handshake, takesFiles, move }: ConnectionOptions = {},
   ) {
     const socketClosed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     this.closed = socketClosed.then(() => this.#moved?.closed);
@@ -76,10 +74,7 @@ export class Connection implements Served {
       },
       pool,
     );
-    socket.on('data', (chunk: Buffer) => {
-      onActivity?.();
-      this.receive(chunk);
-    });
+    socket.on('data', (chunk: Buffer) => this.receive(chunk));
     socket.on('end', () => this.#session.finish());
     // An error is always followed by a close, which does the work; a client that went away is no news.
     socket.on('error', () => {});
@@ -90,7 +85,7 @@ export class Connection implements Served {
     });
   }
 
-  /** Takes what has arrived from the client. */
+  /** Takes what has arrived from the client; the chunk is the caller's again when it returns. */
   receive(chunk: Buffer): void {
     this.#session.receive(chunk);
     if (this.#session.full) this.socket.pause();

@@ -45,7 +45,8 @@ export function flagsOf(exported: Export, style: ReplyStyle, contexts: boolean):
     (facts.flush ? mask.SEND_FLUSH : 0) |
     (style === 'simple' ? 0 : mask.SEND_DF) |
     (style === 'extended' && contexts ? mask.BLOCK_STATUS_PAYLOAD : 0) |
-    (writable ? mask.SEND_WRITE_ZEROES | mask.SEND_FAST_ZERO : mask.READ_ONLY) |
+    (writable ? 0 : mask.READ_ONLY) |
+    (writable && facts.zero !== 'none' ? mask.SEND_WRITE_ZEROES | mask.SEND_FAST_ZERO : 0) |
     (writable && facts.trim ? mask.SEND_TRIM : 0) |
     (writable && durable ? mask.SEND_FUA : 0)
   );

@@ -200,7 +200,8 @@ class Negotiation {
   }
 
   #unknown(type: number, name: string): undefined {
-    const shown = name.length > 256 ? `${name.slice(0, 256)}…` : name;
+    // "MUST NOT contain NUL characters", and whole characters only.
+    const shown = Array.from(name.replaceAll('\0', '␀')).slice(0, 256).join('');
     return this.#refuse(type, optionReplyType.ERR_UNKNOWN, `no export is named "${shown}"`);
   }
 

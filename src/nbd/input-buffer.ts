@@ -54,6 +54,14 @@ export class InputBuffer {
     return skipped;
   }
 
+  /** What is left is copied, so that the chunk that was pushed last is free for others. */
+  keep(): void {
+    if (this.#length === 0) return;
+    const last = this.#chunks.length - 1;
+    if (last === -1) this.#first = Buffer.from(this.#first);
+    else this.#chunks[last] = Buffer.from(this.#chunks[last] ?? nothing);
+  }
+
   clear(): void {
     this.#chunks = [];
     this.#first = nothing;

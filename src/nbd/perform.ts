@@ -1,7 +1,7 @@
 import { min, toNumber } from '../binary/convert.js';
 import { viewOf } from '../binary/layout.js';
 import { type BlockDevice, done, type HostFile } from '../device/block-device.js';
-import type { Extent } from '../device/extent.js';
+import { type Extent, inWholeBlocks } from '../device/extent.js';
 import { DiskError } from '../error/disk-error.js';
 import { isAtHand } from '../host/positioned.js';
 import { seekHole } from '../host/sparse.js';
@@ -196,11 +196,18 @@ export class Performer {
     }
     const most = commandFlags.has(flags, 'REQ_ONE') ? 1 : mostDescriptors;
     const extents: Extent[] = [];
-    for await (const extent of this.device.extents(offset, length)) {
+    for await (const extent of this.#wholeExtents(offset, length)) {
       extents.push(extent);
       if (extents.length === most) break;
     }
     return this.replies.status(request, extents);
+  }
+
+  /** "MUST use descriptor lengths that are an integer multiple of any advertised minimum block size" */
+  #wholeExtents(offset: bigint, length: bigint): AsyncGenerator<Extent> {
+    const { size, blockSize } = this.device.facts;
+    const extents = this.device.extents(offset, length);
+    return blockSize.minimum === 1 ? extents : inWholeBlocks(extents, BigInt(blockSize.minimum), size);
   }
 
   #failed(request: Request, error: unknown): Lease {

@@ -105,8 +105,13 @@ export function judge({ export: exported, style, allocation }: Negotiated): (req
     return undefined;
   };
 
-  const ranged = ({ offset, length }: Request, error: ErrorName): Refusal | undefined =>
-    offset + length > size ? refuse(error, 'passes the end of the export') : undefined;
+  const minimum = BigInt(exported.device.facts.blockSize.minimum);
+  const ranged = ({ offset, length }: Request, error: ErrorName): Refusal | undefined => {
+    const end = offset + length;
+    if (end > size) return refuse(error, 'passes the end of the export');
+    if (offset % minimum === 0n && (end % minimum === 0n || end === size)) return undefined;
+    return refuse('EINVAL', `is no multiple of ${minimum} bytes`);
+  };
 
   return (request) => {
     const { type, offset, length } = request;
@@ -126,7 +131,10 @@ export function judge({ export: exported, style, allocation }: Negotiated): (req
         if (length > maximumPayload) return refuse('EINVAL', `the longest write is ${maximumPayload} bytes`);
         return ranged(request, 'ENOSPC');
       case command.WRITE_ZEROES:
-        return writable ? ranged(request, 'ENOSPC') : refuse('EPERM', 'the export is read-only');
+        if (!writable) return refuse('EPERM', 'the export is read-only');
+        return transmissionFlags.has(offered, 'SEND_WRITE_ZEROES')
+          ? ranged(request, 'ENOSPC')
+          : refuse('EINVAL', 'no zeroing');
       case command.TRIM:
         if (!writable) return refuse('EPERM', 'the export is read-only');
         return transmissionFlags.has(offered, 'SEND_TRIM') ? ranged(request, 'EINVAL') : refuse('EINVAL', 'no trim');

@@ -65,11 +65,12 @@ export class Session {
     return this.#transmission !== undefined;
   }
 
-  /** Takes what has arrived, in chunks of any size. The session keeps the chunk. */
+  /** Takes what has arrived, in chunks of any size. The chunk is the caller's again when it returns. */
   receive(chunk: Buffer): void {
     if (this.#over || this.#inputEnded) return;
     this.#input.push(chunk);
     this.#advance();
+    this.#input.keep();
   }
 
   /** Nothing more will arrive, or be listened to: what is whole is carried out and answered, then the session ends. */

@@ -12,8 +12,6 @@ import { judge, parseRequest, type Refusal, type Request, requestSize } from './
 const budget = maximumPayload + (1 << 20);
 /** Bytes that each request counts for at least, so that there are never too many of them. */
 const smallestCost = 4096;
-/** Bytes: a shorter payload is left where it arrived. */
-const copyLimit = 64 << 10;
 
 const nothing = Buffer.alloc(0);
 
@@ -130,24 +128,19 @@ export class Transmission {
       return;
     }
     const size = toNumber(request.payload);
-    const lease = refusal === undefined && size > copyLimit ? this.pool.take(size) : undefined;
+    const lease = refusal === undefined ? this.pool.take(size) : undefined;
     this.#arriving = { request, refusal, cost, size, filled: 0, lease };
   }
 
   /** True when the payload is whole. */
   #receive(arriving: Arriving, input: InputBuffer): boolean {
     const { request, refusal, cost, size, lease } = arriving;
-    let payload: Buffer | undefined;
-    if (refusal !== undefined) {
-      arriving.filled += input.skip(size - arriving.filled);
-      payload = arriving.filled === size ? nothing : undefined;
-    } else if (lease !== undefined) {
-      arriving.filled += input.moveTo(lease.bytes.subarray(arriving.filled));
-      payload = arriving.filled === size ? lease.bytes : undefined;
-    } else payload = input.take(size);
-    if (payload === undefined) return false;
+    // It arrives in memory that will hold what arrives next.
+    arriving.filled +=
+      lease === undefined ? input.skip(size - arriving.filled) : input.moveTo(lease.bytes.subarray(arriving.filled));
+    if (arriving.filled < size) return false;
     this.#arriving = undefined;
-    this.#start(request, refusal, cost, payload, lease);
+    this.#start(request, refusal, cost, lease?.bytes ?? nothing, lease);
     return true;
   }
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { memoryDevice } from '../../../src/device/memory-device.js';
 import { BLOCK_STATUS, clientOf, extended, type RawClient, READ, request } from '../raw-client.js';
+import { WatchedDevice } from './watched-device.js';
 
 // Rules of NBD proto.md (extended headers: its branch extension-ext-header) on how a reply is cut into chunks, and on
 // block status: for any layout of data and holes, and any range.
@@ -137,6 +138,21 @@ describe.each(['structured', 'extended'] as const)('with %s replies', (style) =>
       }),
       { numRuns: 60 },
     );
+  });
+
+  test('block status is told in multiples of the minimum block, and asked in multiples', async () => {
+    const below = memoryDevice(BigInt(size));
+    await below.write(new Uint8Array(4096).fill(1), 4096n);
+    const facts = { blockSize: { minimum: 65_536, preferred: 65_536, maximum: size } };
+    const client = clientOf(size, { device: new WatchedDevice(BigInt(size), facts, below) });
+    await client.go(style);
+    expect(await statusOf(client, { flags: 0, offset: 0, length: size })).toEqual([
+      [65_536, 0],
+      [size - 65_536, 3],
+    ]);
+    client.send(header({ type: BLOCK_STATUS, offset: 512n, length: 1000 }));
+    const [chunk] = await chunksOf(client, style);
+    expect(chunk?.data.readUInt32BE(0)).toBe(22);
   });
 
   test('REQ_ONE is one extent, inside of what was asked', async () => {

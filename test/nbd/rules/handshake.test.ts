@@ -187,6 +187,9 @@ describe('"Transmission flags"', () => {
     const client = await greeted(clientOf(512, { device }));
     // SEND_FLUSH, SEND_FUA, SEND_TRIM.
     expect((await flagsTold(client)) & 0b10_1100).toBe(0);
+    const withoutZero = await greeted(clientOf(512, { device: new WatchedDevice(512n, { zero: 'none' }) }));
+    // SEND_WRITE_ZEROES, SEND_FAST_ZERO.
+    expect((await flagsTold(withoutZero)) & 0b1000_0100_0000).toBe(0);
   });
 });
 
