@@ -39,6 +39,16 @@ export interface Negotiated {
 /** Yields how many bytes it needs next, is given exactly those, and returns what was agreed on, or undefined to hang up. */
 export type Handshake = Generator<number, Negotiated | undefined, Buffer>;
 
+/** Whether clients may, or must, go on under TLS. */
+export type TlsMode = 'off' | 'on' | 'require';
+
+/** What the handshake does about TLS. */
+export interface HandshakeTls {
+  readonly mode: TlsMode;
+  /** The last reply sent is the last one in the clear. Returns false when the client has said more in the clear. */
+  start(): boolean;
+}
+
 interface Option {
   readonly type: number;
   readonly data: Buffer;
@@ -48,9 +58,9 @@ interface Option {
  * The server's side of the fixed newstyle handshake, knowing no socket.
  *
  * @param send called with what goes to the client, in order
- * @see NBD proto.md, "Newstyle negotiation" to "Option types"
+ * @see NBD proto.md, "Newstyle negotiation" to "Option types", and "TLS support"
  */
-export function* handshake(exports: readonly Export[], send: (bytes: Buffer) => void): Handshake {
+export function* handshake(exports: readonly Export[], send: (bytes: Buffer) => void, tls: HandshakeTls): Handshake {
   const hello = Buffer.alloc(greeting.size);
   greeting.put(viewOf(hello), {
     magic: magic.greeting,
@@ -61,7 +71,11 @@ export function* handshake(exports: readonly Export[], send: (bytes: Buffer) => 
   const { client_flags: client } = clientGreeting.at(viewOf(yield clientGreeting.size));
   // "the server MUST drop the TCP connection if the client sets an unknown flag"
   if (clientFlags.beyond(client, ['FIXED_NEWSTYLE', 'NO_ZEROES']).length > 0) return undefined;
-  const negotiation = new Negotiation(exports, clientFlags.has(client, 'NO_ZEROES'), send);
+  // "TLS requires fixed newstyle negotiation": such a client can only ask for an export, and gets none in the clear.
+  const fixed = clientFlags.has(client, 'FIXED_NEWSTYLE');
+  if (!fixed && tls.mode === 'require') return undefined;
+  const noZeroes = clientFlags.has(client, 'NO_ZEROES');
+  let negotiation = new Negotiation(exports, noZeroes, fixed ? tls.mode : 'off', send);
 
   for (let count = 0; count < mostOptions; count++) {
     const header = optionRequest.at(viewOf(yield optionRequest.size));
@@ -75,12 +89,16 @@ export function* handshake(exports: readonly Export[], send: (bytes: Buffer) => 
     }
     const result = negotiation.answer({ type, data: length === 0 ? Buffer.alloc(0) : yield length });
     if (result === 'abort') return undefined;
-    if (result !== undefined) return result;
+    if (result === 'tls') {
+      // What somebody else may have slipped in before TLS must not pass for the client's words under TLS.
+      if (!tls.start()) return undefined;
+      negotiation = new Negotiation(exports, noZeroes, 'running', send);
+    } else if (result !== undefined) return result;
   }
   return undefined;
 }
 
-type Answer = Negotiated | 'abort' | undefined;
+type Answer = Negotiated | 'abort' | 'tls' | undefined;
 
 /** What has been agreed on so far, and the answer to each option. */
 class Negotiation {
@@ -91,16 +109,20 @@ class Negotiation {
   constructor(
     private readonly exports: readonly Export[],
     private readonly noZeroes: boolean,
+    private readonly tls: TlsMode | 'running',
     private readonly send: (bytes: Buffer) => void,
   ) {}
 
   answer(asked: Option): Answer {
+    if (this.#needsTls(asked.type)) return this.#requireTls(asked.type);
     switch (asked.type) {
       case option.EXPORT_NAME:
         return this.#exportName(asked);
       case option.ABORT:
         this.#reply(asked.type, optionReplyType.ACK);
         return 'abort';
+      case option.STARTTLS:
+        return this.#startTls(asked);
       case option.LIST:
         return this.#list(asked);
       case option.INFO:
@@ -119,6 +141,10 @@ class Negotiation {
   }
 
   tooBig(type: number): void {
+    if (this.#needsTls(type)) {
+      this.#requireTls(type);
+      return;
+    }
     if (type === option.SET_META_CONTEXT) this.#allocationOf = undefined;
     this.#refuse(type, optionReplyType.ERR_TOO_BIG, `the data are longer than ${longestOption} bytes`);
   }
@@ -136,6 +162,24 @@ class Negotiation {
     });
     this.send(reply);
     return negotiated;
+  }
+
+  #needsTls(type: number): boolean {
+    return this.tls === 'require' && type !== option.STARTTLS && type !== option.ABORT;
+  }
+
+  #requireTls(type: number): Answer {
+    // There is no way to say no to EXPORT_NAME but to hang up.
+    if (type === option.EXPORT_NAME) return 'abort';
+    return this.#refuse(type, optionReplyType.ERR_TLS_REQD, 'TLS comes first: STARTTLS');
+  }
+
+  #startTls({ type, data }: Option): Answer {
+    if (this.tls === 'off') return this.#refuse(type, optionReplyType.ERR_POLICY, 'TLS is not switched on');
+    if (this.tls === 'running') return this.#refuse(type, optionReplyType.ERR_INVALID, 'TLS is in use already');
+    if (data.length > 0) return this.#refuse(type, optionReplyType.ERR_INVALID, 'STARTTLS takes no data');
+    this.#reply(type, optionReplyType.ACK);
+    return 'tls';
   }
 
   #list({ type, data }: Option): Answer {

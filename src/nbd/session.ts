@@ -1,6 +1,6 @@
 import type { BufferPool, Lease } from './buffer-pool.js';
 import type { Export } from './export.js';
-import { type Handshake, handshake, type Negotiated } from './handshake.js';
+import { type Handshake, handshake, type Negotiated, type TlsMode } from './handshake.js';
 import { InputBuffer } from './input-buffer.js';
 import { Transmission } from './transmission.js';
 
@@ -12,6 +12,8 @@ export interface SessionOutput {
   readonly takesFiles?: boolean | undefined;
   /** All has been sent: hang up. Called once, last. */
   end(): void;
+  /** All that was sent before goes in the clear, all after it under TLS, and `receive` takes what TLS brings. */
+  startTls?(): void;
   /**
    * The handshake is over.
    *
@@ -42,15 +44,17 @@ export class Session {
     start: readonly Export[] | Negotiated,
     private readonly output: SessionOutput,
     private readonly pool: BufferPool,
+    tls: TlsMode = 'off',
   ) {
     if ('style' in start) {
       this.#transmission = this.#transmit(start);
       return;
     }
-    this.#handshake = handshake(start, (bytes) => {
+    const send = (bytes: Buffer) => {
       // Nobody listens any more once the session is over.
       if (!this.#over) output.send({ bytes, release: () => {} });
-    });
+    };
+    this.#handshake = handshake(start, send, { mode: tls, start: () => this.#startTls() });
     const first = this.#handshake.next();
     this.#needed = first.done === true ? 0 : first.value;
   }
@@ -96,6 +100,12 @@ export class Session {
     const drained = this.#wasFull && !this.full;
     this.#wasFull = this.full;
     if (drained) this.output.drained?.();
+  }
+
+  #startTls(): boolean {
+    if (this.#input.length > 0 || this.#inputEnded) return false;
+    this.output.startTls?.();
+    return true;
   }
 
   #negotiate(): void {

@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { memoryDevice } from '../../src/device/memory-device.js';
-import { clientOf, contexts, info, optionBytes, RawClient, u32 } from './raw-client.js';
+import type { TlsMode } from '../../src/nbd/handshake.js';
+import { clientOf, contexts, info, MiB, optionBytes, RawClient, u32 } from './raw-client.js';
 
 // Numbers and rules: NBD proto.md, "Newstyle negotiation" to "Option reply types".
 const [ACK, SERVER, INFO, META_CONTEXT] = [1, 2, 3, 4];
 const error = (number: number) => 2 ** 31 + number;
-const [ERR_UNSUP, ERR_INVALID, ERR_UNKNOWN, ERR_TOO_BIG, ERR_EXT_HEADER_REQD] = [1, 3, 6, 9, 10].map(error);
+const [ERR_UNSUP, ERR_POLICY, ERR_INVALID, ERR_TLS_REQD, ERR_UNKNOWN, ERR_TOO_BIG, ERR_EXT_HEADER_REQD] = [
+  1, 2, 3, 5, 6, 9, 10,
+].map(error);
 const [EXPORT_NAME, ABORT, LIST, STARTTLS, OPT_INFO, GO, STRUCTURED, LIST_META, SET_META, EXTENDED] = [
   1, 2, 3, 5, 6, 7, 8, 9, 10, 11,
 ] as const;
@@ -81,7 +84,7 @@ describe('ABORT and unknown options', () => {
     expect(client.ended).toBe(true);
   });
 
-  test.each([STARTTLS, 4, 12, 0xffffffff])('option %i is not supported, and the next one is read', async (type) => {
+  test.each([4, 12, 0xffffffff])('option %i is not supported, and the next one is read', async (type) => {
     const client = clientOf();
     await client.greet();
     expect(types(await client.option(type, Buffer.from('data')))).toEqual([ERR_UNSUP]);
@@ -259,5 +262,122 @@ describe('metadata contexts', () => {
   ])('%s is ERR_INVALID', async (_, data) => {
     const client = await ready();
     expect(types(await client.option(SET_META, data))).toEqual([ERR_INVALID]);
+  });
+});
+
+describe('STARTTLS', () => {
+  const greeted = async (mode: TlsMode, flags = 3) => {
+    const client = clientOf(MiB, {}, mode);
+    await client.greet(flags);
+    return client;
+  };
+
+  test('is refused by policy where TLS is off, and the handshake goes on in the clear', async () => {
+    const client = await greeted('off');
+    expect(types(await client.option(STARTTLS))).toEqual([ERR_POLICY]);
+    expect(types(await client.option(LIST))).toEqual([SERVER, ACK]);
+    expect(client.secured).toEqual([]);
+  });
+
+  test.each(['on', 'require'] as const)('goes over to TLS right after its ACK, once, where TLS is %s', async (mode) => {
+    const client = await greeted(mode);
+    const [reply] = await client.option(STARTTLS);
+    expect(reply).toEqual({ type: ACK, data: Buffer.alloc(0) });
+    expect(client.secured).toEqual([18 + 20]);
+    expect(types(await client.option(LIST))).toEqual([SERVER, ACK]);
+    expect(types(await client.option(STARTTLS))).toEqual([ERR_INVALID]);
+    expect(types(await client.option(STARTTLS, Buffer.from('data')))).toEqual([ERR_INVALID]);
+    expect(types(await client.option(GO, info('')))).toEqual([INFO, ACK]);
+    expect(client.session.transmitting).toBe(true);
+    expect(client.secured).toHaveLength(1);
+  });
+
+  test.each(['on', 'require'] as const)('takes no data where TLS is %s, and can be asked again', async (mode) => {
+    const client = await greeted(mode);
+    expect(types(await client.option(STARTTLS, Buffer.from('data')))).toEqual([ERR_INVALID]);
+    expect(client.secured).toEqual([]);
+    expect(types(await client.option(STARTTLS))).toEqual([ACK]);
+  });
+
+  test('forgets extended headers: a context then needs structured replies again', async () => {
+    const client = await greeted('on');
+    await client.option(EXTENDED);
+    await client.option(SET_META, contexts('', 'base:allocation'));
+    await client.option(STARTTLS);
+    expect(types(await client.option(SET_META, contexts('', 'base:allocation')))).toEqual([ERR_INVALID]);
+    expect(types(await client.option(STRUCTURED))).toEqual([ACK]);
+  });
+
+  test('forgets the context that was selected in the clear', async () => {
+    const client = await greeted('on');
+    await client.option(EXTENDED);
+    await client.option(SET_META, contexts('', 'base:allocation'));
+    await client.option(STARTTLS);
+    await client.option(EXTENDED);
+    // BLOCK_STATUS_PAYLOAD is told of with a context only.
+    const replies = await client.option(OPT_INFO, info(''));
+    expect((replies[0]?.data.readUInt16BE(10) ?? 0) >> 12).toBe(0);
+  });
+
+  test('keeps NO_ZEROES, which is no option', async () => {
+    const client = await greeted('on');
+    await client.option(STARTTLS);
+    client.send(optionBytes(EXPORT_NAME, Buffer.alloc(0)));
+    await client.read(10);
+    expect(client.waiting).toBe(0);
+    expect(client.session.transmitting).toBe(true);
+  });
+
+  test.each([
+    ['a whole option', optionBytes(LIST, Buffer.alloc(0))],
+    ['one byte', Buffer.alloc(1)],
+    ['the start of a TLS handshake', Buffer.from('160301', 'hex')],
+  ])('hangs up on %s that came in the clear behind it', async (_, more) => {
+    const client = await greeted('on');
+    client.send(optionBytes(STARTTLS, Buffer.alloc(0)), more);
+    expect(client.ended).toBe(true);
+    expect(client.secured).toEqual([]);
+    // The ACK, and no reply to what was slipped in.
+    expect(await client.end()).toHaveLength(20);
+  });
+
+  test('of a client without fixed newstyle is refused where TLS is on, and the client dropped where it is required', async () => {
+    expect(types(await (await greeted('on', 2)).option(STARTTLS))).toEqual([ERR_POLICY]);
+    expect((await greeted('require', 2)).ended).toBe(true);
+  });
+});
+
+describe('before a TLS that is required', () => {
+  const forced = async () => {
+    const client = clientOf(MiB, {}, 'require');
+    await client.greet();
+    return client;
+  };
+
+  test.each([LIST, 4, OPT_INFO, GO, STRUCTURED, LIST_META, SET_META, EXTENDED, 99])(
+    'option %i is ERR_TLS_REQD whatever its data, and STARTTLS still works',
+    async (type) => {
+      const client = await forced();
+      expect(types(await client.option(type))).toEqual([ERR_TLS_REQD]);
+      expect(types(await client.option(type, info('')))).toEqual([ERR_TLS_REQD]);
+      expect(types(await client.option(type, Buffer.alloc(100_000)))).toEqual([ERR_TLS_REQD]);
+      expect(types(await client.option(STARTTLS))).toEqual([ACK]);
+      const unknown = type === 4 || type === 99;
+      if (unknown) expect(types(await client.option(type))).toEqual([ERR_UNSUP]);
+      else expect(types(await client.option(type, info('')))).not.toContain(ERR_TLS_REQD);
+    },
+  );
+
+  test('ABORT is acknowledged', async () => {
+    const client = await forced();
+    expect(types(await client.option(ABORT))).toEqual([ACK]);
+    expect(client.ended).toBe(true);
+  });
+
+  test('EXPORT_NAME is hung up on without a word', async () => {
+    const client = await forced();
+    client.send(optionBytes(EXPORT_NAME, Buffer.alloc(0)));
+    expect(await client.end()).toHaveLength(0);
+    expect(client.session.transmitting).toBe(false);
   });
 });

@@ -3,6 +3,7 @@ import { onTestFinished } from 'vitest';
 import { memoryDevice } from '../../src/device/memory-device.js';
 import { BufferPool, type Lease } from '../../src/nbd/buffer-pool.js';
 import type { Export } from '../../src/nbd/export.js';
+import type { TlsMode } from '../../src/nbd/handshake.js';
 import { Session } from '../../src/nbd/session.js';
 
 /** An NBD client of raw bytes, with the numbers as NBD proto.md writes them, on a session without a socket. */
@@ -11,11 +12,14 @@ export class RawClient {
   #received: Buffer = Buffer.alloc(0);
   #leases: Lease[] = [];
   ended = false;
+  /** Bytes that had been sent each time the session went over to TLS. */
+  readonly secured: number[] = [];
+  #sent = 0;
   /** False: the client takes nothing, and no reply ever leaves. */
   taking = true;
 
   /** The exports' devices are closed when the test ends. */
-  constructor(exports: readonly Export[]) {
+  constructor(exports: readonly Export[], tls?: TlsMode) {
     onTestFinished(async () => {
       for (const { device } of exports) await device.close();
     });
@@ -25,14 +29,17 @@ export class RawClient {
         send: (lease) => {
           if (this.ended) throw new Error('the session sent after its end');
           this.#leases.push(lease);
+          this.#sent += lease.bytes.length;
           if (this.taking) this.take();
         },
         end: () => {
           if (this.ended) throw new Error('the session ended twice');
           this.ended = true;
         },
+        startTls: () => this.secured.push(this.#sent),
       },
       new BufferPool(),
+      tls,
     );
   }
 
@@ -100,8 +107,9 @@ export class RawClient {
   }
 
   /** As far as the transmission phase. */
-  async go(style: Style = 'simple', name = '', context = true): Promise<void> {
+  async go(style: Style = 'simple', name = '', context = true, tls = false): Promise<void> {
     await this.greet();
+    if (tls) await this.option(5);
     if (style === 'structured') await this.option(8);
     if (style === 'extended') await this.option(11);
     if (style !== 'simple' && context) await this.option(10, contexts(name, 'base:allocation'));
@@ -215,6 +223,7 @@ export const ENOTSUP = 95;
 export const MiB: number = 1 << 20;
 
 /** A client of one export in memory. */
-export function clientOf(size: bigint | number = MiB, facts: Partial<Export> = {}): RawClient {
-  return new RawClient([{ name: '', description: 'a disk in memory', device: memoryDevice(BigInt(size)), ...facts }]);
+export function clientOf(size: bigint | number = MiB, facts: Partial<Export> = {}, tls?: TlsMode): RawClient {
+  const device = memoryDevice(BigInt(size));
+  return new RawClient([{ name: '', description: 'a disk in memory', device, ...facts }], tls);
 }

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { TlsMode } from '../../src/nbd/handshake.js';
 import { nightly } from '../support/needs.js';
 import {
   clientOf,
@@ -29,6 +30,7 @@ const goodOption = fc.constantFrom(
   optionBytes(10, base),
   optionBytes(7, info('', 1, 2, 3)),
   optionBytes(1, empty),
+  optionBytes(5, empty),
 );
 const anyRequest = fc
   .record({ type: fc.integer({ min: 0, max: 9 }), flags: fc.integer({ min: 0, max: 127 }), offset, length: number })
@@ -91,8 +93,9 @@ test.each(Object.keys(states))(
         fc.boolean(),
         fc.array(piece, { maxLength: 20 }),
         fc.integer({ min: 1, max: 300 }),
-        async (readOnly, pieces, chunk) => {
-          const client = clientOf(1 << 20, { readOnly });
+        fc.constantFrom<TlsMode>('off', 'on'),
+        async (readOnly, pieces, chunk, tls) => {
+          const client = clientOf(1 << 20, { readOnly }, tls);
           await states[state]?.(client);
           const all = Buffer.concat(state === 'before the flags' ? [u32(3), ...pieces] : pieces);
           for (let at = 0; at < all.length; at += chunk) {
