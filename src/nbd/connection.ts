@@ -5,6 +5,7 @@ import { type BufferPool, type FilePart, joined, type Lease } from './buffer-poo
 import type { Export } from './export.js';
 import type { Negotiated } from './handshake.js';
 import { Session } from './session.js';
+import type { TlsOffer } from './tls/credentials.js';
 
 /** Bytes that a slow client is given at a time of a reply that lies in a file. */
 const slowPiece = 128 << 10;
@@ -34,17 +35,22 @@ export interface ConnectionOptions {
    * @returns undefined when it stays here
    */
   readonly move?: ((fd: number, agreed: Negotiated, rest: () => Buffer) => Served | undefined) | undefined;
+  /** What clients are offered, or have to take. */
+  readonly tls?: TlsOffer | undefined;
 }
 
 /** Carries a session over a socket of any kind. Never throws, whatever the client does. */
 export class Connection implements Served {
   readonly #session: Session;
   readonly #timer: NodeJS.Timeout | undefined;
+  readonly #tls: TlsOffer | undefined;
   #queue: Lease[] = [];
   #scheduled = false;
   #ending = false;
   #slow = false;
   #moved: Served | undefined;
+  /** What the session's bytes come and go by: the connection's own socket, or TLS over it. */
+  #carrier: Socket;
   readonly closed: Promise<void>;
 
   /** @param start what is served, or what was agreed on already */
@@ -52,8 +58,10 @@ export class Connection implements Served {
     private readonly socket: Socket,
     start: readonly Export[] | Negotiated,
     private readonly pool: BufferPool,
-    { handshake, takesFiles, move }: ConnectionOptions = {},
+    { handshake, takesFiles, move, tls }: ConnectionOptions = {},
   ) {
+    this.#carrier = socket;
+    this.#tls = tls;
     const socketClosed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     this.closed = socketClosed.then(() => this.#moved?.closed);
     if (handshake !== undefined) this.#timer = setTimeout(() => socket.destroy(), handshake).unref();
@@ -66,18 +74,21 @@ export class Connection implements Served {
           this.#ending = true;
           this.#schedule();
         },
+        startTls: () => {
+          // What arrives from here on is for TLS, which takes over once the consent to it has left.
+          socket.off('data', this.#onData).pause();
+          this.#send({ bytes: nothing, release: () => process.nextTick(() => this.#secure()) });
+        },
         negotiated: (agreed, rest) => {
           clearTimeout(this.#timer);
           return move !== undefined && this.#handOver((fd) => move(fd, agreed, rest));
         },
-        drained: () => socket.resume(),
+        drained: () => this.#carrier.resume(),
       },
       pool,
+      tls?.mode,
     );
-    socket.on('data', (chunk: Buffer) => this.receive(chunk));
-    socket.on('end', () => this.#session.finish());
-    // An error is always followed by a close, which does the work; a client that went away is no news.
-    socket.on('error', () => {});
+    this.#listen(socket);
     socket.on('close', () => {
       clearTimeout(this.#timer);
       this.#session.abort();
@@ -88,7 +99,24 @@ export class Connection implements Served {
   /** Takes what has arrived from the client; the chunk is the caller's again when it returns. */
   receive(chunk: Buffer): void {
     this.#session.receive(chunk);
-    if (this.#session.full) this.socket.pause();
+    if (this.#session.full) this.#carrier.pause();
+  }
+
+  readonly #onData = (chunk: Buffer) => this.receive(chunk);
+
+  #listen(carrier: Socket): void {
+    carrier.on('data', this.#onData);
+    carrier.on('end', () => this.#session.finish());
+    // An error is always followed by a close, which does the work; a client that went away is no news.
+    carrier.on('error', () => {});
+  }
+
+  #secure(): void {
+    if (this.socket.destroyed || this.#ending) return;
+    this.#tls?.credentials.accept(this.socket, (secure) => {
+      this.#carrier = secure;
+      this.#listen(secure);
+    });
   }
 
   async finish(grace: number): Promise<void> {
@@ -101,7 +129,7 @@ export class Connection implements Served {
 
   /** Has the connection served elsewhere, unless a part of what was said has still to leave from here. */
   #handOver(move: (fd: number) => Served | undefined): boolean {
-    const { socket } = this;
+    const socket = this.#carrier;
     this.#flush();
     const fd = socketFd(socket);
     if (fd === undefined || socket.writableLength > 0) return false;
@@ -128,7 +156,7 @@ export class Connection implements Served {
   }
 
   #flush(): void {
-    const { socket } = this;
+    const socket = this.#carrier;
     if (socket.destroyed) {
       this.#drop();
       return;
@@ -169,7 +197,7 @@ export class Connection implements Served {
 
   /** Sends at once what the client takes at once, and leaves the rest to the stream. */
   #write(bytes: Buffer, release: () => void): void {
-    const { socket } = this;
+    const socket = this.#carrier;
     const fd = socket.writableLength === 0 ? socketFd(socket) : undefined;
     const sent = fd === undefined ? 0 : sendNow(fd, bytes);
     if (sent === bytes.length) {
@@ -189,7 +217,7 @@ export class Connection implements Served {
    * @returns what could not be sent yet: to be sent first when the stream is idle again
    */
   #writeFile(head: Buffer, file: FilePart, release: () => void): Lease | undefined {
-    const { socket } = this;
+    const socket = this.#carrier;
     const { fd, offset, length } = file;
     const to = socketFd(socket);
     const sent = this.#slow || to === undefined ? 0 : sendFile(to, head, fd, offset, length);

@@ -4,6 +4,7 @@ import { errnoOf, wrapSystemError } from '../host/errno.js';
 import { BufferPool } from './buffer-pool.js';
 import { Connection, type ConnectionOptions } from './connection.js';
 import type { Export } from './export.js';
+import type { TlsOffer } from './tls/credentials.js';
 import { clearStaleSocket } from './unix-socket.js';
 import { type Address, exportUri } from './uri.js';
 import { WorkerPool } from './worker/worker-pool.js';
@@ -15,6 +16,8 @@ export interface ServerOptions {
   readonly grace?: number | undefined;
   /** Connections at once; more are closed as they come. */
   readonly maximumConnections?: number | undefined;
+  /** Without it all is in the clear. */
+  readonly tls?: TlsOffer | undefined;
 }
 
 const defaults = { handshakeTimeout: 60_000, grace: 3000, maximumConnections: 1024 };
@@ -33,6 +36,7 @@ export class NbdServer {
     private readonly connections: ReadonlySet<Connection>,
     private readonly workers: WorkerPool,
     private readonly grace: number,
+    private readonly tls: TlsOffer | undefined,
   ) {}
 
   /**
@@ -54,7 +58,7 @@ export class NbdServer {
         return;
       }
       socket.setNoDelay(true);
-      const connection = new Connection(socket, exports, pool, { handshake: handshakeTimeout, move });
+      const connection = new Connection(socket, exports, pool, { handshake: handshakeTimeout, move, tls: options.tls });
       connections.add(connection);
       void connection.closed.then(() => connections.delete(connection));
     };
@@ -68,7 +72,7 @@ export class NbdServer {
       if ('socketPath' in address) {
         await clearStaleSocket(address.socketPath);
         await open({ path: address.socketPath });
-        return new NbdServer(address, exports, servers, connections, workers, grace);
+        return new NbdServer(address, exports, servers, connections, workers, grace, options.tls);
       }
       const { host } = address;
       const port = await open({ host: host === loopback ? '127.0.0.1' : host, port: address.port });
@@ -77,7 +81,7 @@ export class NbdServer {
         // A machine without IPv6, or a port that was free only on IPv4, when any port would do.
         if (sixth instanceof DiskError && !hasNoSuchAddress(sixth) && address.port !== 0) throw sixth;
       }
-      return new NbdServer({ host, port }, exports, servers, connections, workers, grace);
+      return new NbdServer({ host, port }, exports, servers, connections, workers, grace, options.tls);
     } catch (error) {
       await Promise.all(servers.map(closed));
       throw error;
@@ -90,7 +94,7 @@ export class NbdServer {
   }
 
   uriOf(name: string): string {
-    return exportUri(this.address, name);
+    return exportUri(this.address, name, this.tls?.mode === 'require');
   }
 
   /** Accepts nobody any more, answers what has been received, and hangs up. Does not flush the devices. */

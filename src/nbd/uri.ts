@@ -13,14 +13,16 @@ export type Address =
 /**
  * The URI of an export, as every NBD client takes it.
  *
+ * @param secure clients must use TLS
  * @see NBD doc/uri.md
  */
-export function exportUri(address: Address, name: string): string {
+export function exportUri(address: Address, name: string, secure = false): string {
+  const scheme = secure ? 'nbds' : 'nbd';
   const path = encodeURIComponent(name).replaceAll('%2F', '/');
   if ('socketPath' in address) {
     const socket = encodeURIComponent(resolve(address.socketPath)).replaceAll('%2F', '/');
-    return `nbd+unix:///${path}?socket=${socket}`;
+    return `${scheme}+unix:///${path}?socket=${socket}`;
   }
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-  return `nbd://${host}:${address.port}/${path}`;
+  return `${scheme}://${host}:${address.port}/${path}`;
 }

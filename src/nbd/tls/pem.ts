@@ -1,0 +1,57 @@
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { DiskError, hasCode } from '../../error/disk-error.js';
+import { wrapSystemError } from '../../host/errno.js';
+
+/** A file of certificates: a server's own first, then those that lead to its authority. */
+export async function readCertificate(path: string): Promise<{ text: string; first: X509Certificate }> {
+  const text = await readText(path);
+  if (!text.includes('-----BEGIN CERTIFICATE-----')) throw new DiskError('USAGE', `${path}: holds no PEM certificate`);
+  try {
+    return { text, first: new X509Certificate(text) };
+  } catch (error) {
+    throw new DiskError('USAGE', `${path}: the certificate is damaged`, { cause: error });
+  }
+}
+
+export async function readPrivateKey(
+  path: string,
+  onWarning: ((message: string) => void) | undefined,
+): Promise<{ text: string; object: KeyObject }> {
+  const text = await readSecret(path, onWarning);
+  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text))
+    throw new DiskError('USAGE', `${path}: holds no PEM private key`);
+  if (/ENCRYPTED/.test(text)) {
+    throw new DiskError('USAGE', `${path}: is locked with a password: write it without: openssl pkey -in ${path}`);
+  }
+  try {
+    return { text, object: createPrivateKey(text) };
+  } catch (error) {
+    throw new DiskError('USAGE', `${path}: the private key is damaged`, { cause: error });
+  }
+}
+
+/** A file that nobody else should read: warns when everybody can. */
+export async function readSecret(path: string, onWarning: ((message: string) => void) | undefined): Promise<string> {
+  const text = await readText(path);
+  const { mode } = await stat(path);
+  if ((mode & 0o004) !== 0) onWarning?.(`${path}: everybody on this machine can read the secret: chmod 600 ${path}`);
+  return text;
+}
+
+export async function readOptional(path: string): Promise<string | undefined> {
+  try {
+    return await readText(path);
+  } catch (error) {
+    if (hasCode(error, 'NOT_FOUND')) return undefined;
+    throw error;
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw wrapSystemError(`read ${path}`, error);
+  }
+}
