@@ -26,6 +26,7 @@ mount
 nbd-client
 nbdkit
 ntfs-3g
+openssl
 parted
 python3-libnbd
 qemu-utils

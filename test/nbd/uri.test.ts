@@ -9,3 +9,10 @@ test.each([
 ])('writes %o with the name "%s" as %s', (address, name, uri) => {
   expect(exportUri(address, name)).toBe(uri);
 });
+
+test.each([
+  [{ host: 'localhost', port: 10809 }, 'nbds://localhost:10809/x'],
+  [{ socketPath: '/run/s' }, 'nbds+unix:///x?socket=/run/s'],
+])('writes %o that insists on TLS as %s', (address, uri) => {
+  expect(exportUri(address, 'x', true)).toBe(uri);
+});

@@ -52,6 +52,7 @@ export const packages = {
   nbdfuse: 'libnbd-bin',
   nbdinfo: 'libnbd-bin',
   nbdkit: 'nbdkit',
+  openssl: 'openssl',
   parted: 'parted',
   partx: 'util-linux',
   resize2fs: 'e2fsprogs',

@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { DiskError } from '../../error/disk-error.js';
 import { certificateNames, parsePskFile } from '../tls-files.js';
 import { acceptor } from './accept.js';
-import { readCertificate, readOptional, readPrivateKey, readSecret } from './pem.js';
+import { readCertificate, readPrivateKey, readRevocations, readSecret } from './pem.js';
 
 /** How a server proves who it is, and clients have to. */
 export interface TlsCredentials {
@@ -51,7 +51,7 @@ export async function loadCertificates(
     throw new DiskError('USAGE', `${keyPath}: is not the key of ${certificateNames.serverCert}`);
   }
   const ca = verifyPeer ? (await readCertificate(join(folder, certificateNames.ca))).text : undefined;
-  const crl = verifyPeer ? await readOptional(join(folder, revoked)) : undefined;
+  const crl = verifyPeer ? await readRevocations(join(folder, revoked)) : undefined;
   const accept = await acceptor(folder, {
     cert: cert.text,
     key: key.text,

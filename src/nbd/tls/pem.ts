@@ -39,13 +39,18 @@ export async function readSecret(path: string, onWarning: ((message: string) => 
   return text;
 }
 
-export async function readOptional(path: string): Promise<string | undefined> {
+/** Certificates that their authority has withdrawn; undefined where there is no such file. */
+export async function readRevocations(path: string): Promise<string | undefined> {
+  let text: string;
   try {
-    return await readText(path);
+    text = await readText(path);
   } catch (error) {
     if (hasCode(error, 'NOT_FOUND')) return undefined;
     throw error;
   }
+  // OpenSSL would take an empty file for one that withdraws nothing.
+  if (!text.includes('-----BEGIN X509 CRL-----')) throw new DiskError('USAGE', `${path}: holds no PEM revocation list`);
+  return text;
 }
 
 async function readText(path: string): Promise<string> {
