@@ -4,6 +4,7 @@ import { forceShare, imageDescription, rangeFlag } from '../src/cli/flags.js';
 import { layerFlags, layersOf } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { addressFlags, addressOf, sourceFlags, sourcesOf } from '../src/cli/serve-flags.js';
+import { tlsAsked, tlsFlags } from '../src/cli/tls-flags.js';
 import { viewStats } from '../src/cli/view/stats.js';
 import { DiskError } from '../src/error/disk-error.js';
 import type { ExportOptions } from '../src/task/serve/open-export.js';
@@ -41,6 +42,10 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       command:
         '<%= config.bin %> serve a.img --error-read-file /tmp/inject &\ntouch /tmp/inject   # every read fails with EIO\nrm /tmp/inject      # and the disk is well again',
     },
+    {
+      description: 'To other machines, for who has a key alone',
+      command: 'psktool -u alice -p keys.psk\n<%= config.bin %> serve a.img --bind 0.0.0.0 --tls-psk keys.psk',
+    },
   ];
   static override enableJsonFlag = true;
   static override args = {
@@ -67,6 +72,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       helpValue: 'PATH',
     }),
     ...layerFlags,
+    ...tlsFlags,
   };
 
   async run(): Promise<void> {
@@ -87,6 +93,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       layers: layersOf(flags),
       force: flags.force,
       forceShare: flags['force-share'],
+      tls: tlsAsked(flags),
     };
     const exports: [ExportOptions, ...ExportOptions[]] = [
       { ...common, ...first },
@@ -98,6 +105,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       run: flags.run,
       pidFile: flags['pid-file'],
       logFile: flags.log,
+      tls: tlsAsked(flags),
     };
     const { status, stats } = await serve(options, this.context, (ready) => {
       // The command has our standard output.

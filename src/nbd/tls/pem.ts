@@ -21,7 +21,7 @@ export async function readPrivateKey(
   const text = await readSecret(path, onWarning);
   if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text))
     throw new DiskError('USAGE', `${path}: holds no PEM private key`);
-  if (/ENCRYPTED/.test(text)) {
+  if (/BEGIN ENCRYPTED|^Proc-Type: 4,ENCRYPTED/m.test(text)) {
     throw new DiskError('USAGE', `${path}: is locked with a password: write it without: openssl pkey -in ${path}`);
   }
   try {

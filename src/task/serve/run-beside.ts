@@ -1,5 +1,5 @@
 import { startShell } from '../../host/process.js';
-import { type Address, exportUri } from '../../nbd/index.js';
+import type { Address } from '../../nbd/index.js';
 import { endCommand, signalOf, statusOf } from '../command-end.js';
 import type { TaskContext } from '../context.js';
 
@@ -13,10 +13,11 @@ import type { TaskContext } from '../context.js';
 export async function runBeside(
   command: string,
   address: Address,
+  uri: string,
   exportName: string,
   { signal }: TaskContext,
 ): Promise<number> {
-  const child = startShell(command, environment(address, exportName));
+  const child = startShell(command, environment(address, uri, exportName));
   const stop = () => void endCommand(child, signalOf(signal));
   if (signal?.aborted) stop();
   signal?.addEventListener('abort', stop, { once: true });
@@ -27,11 +28,11 @@ export async function runBeside(
   }
 }
 
-function environment(address: Address, exportName: string): Record<string, string> {
+function environment(address: Address, uri: string, exportName: string): Record<string, string> {
   const suffix = exportName === '' ? '' : `:exportname=${exportName}`;
   const where =
     'socketPath' in address
       ? { unixsocket: address.socketPath, port: '', nbd: `nbd:unix:${address.socketPath}${suffix}` }
       : { unixsocket: '', port: String(address.port), nbd: `nbd:${address.host}:${address.port}${suffix}` };
-  return { ...where, uri: exportUri(address, exportName), exportname: exportName };
+  return { ...where, uri, exportname: exportName };
 }

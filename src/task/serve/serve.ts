@@ -3,11 +3,12 @@ import { rm, writeFile } from 'node:fs/promises';
 import type { OperationStats } from '../../device/layer/stats.js';
 import { DiskError } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
-import { type Address, isWritable, loopback, NbdServer } from '../../nbd/index.js';
+import { type Address, isWritable, loopback, NbdServer, type TlsOffer } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
 import { PrivateSocket } from './private-socket.js';
 import { runBeside } from './run-beside.js';
+import { type ServeTls, tlsOffer, whyStrangersCome } from './tls.js';
 
 /** Bytes: the largest disk that QEMU opens. */
 const largestOfQemu = 2n ** 63n - 2n ** 30n;
@@ -23,6 +24,7 @@ export interface ServeOptions {
   readonly pidFile?: string | undefined;
   /** Takes a line for each request's begin and end. */
   readonly logFile?: string | undefined;
+  readonly tls?: ServeTls | undefined;
 }
 
 /** Where the disk can be reached. */
@@ -56,11 +58,12 @@ export async function serve(
   onReady: (ready: ServeReady[]) => void,
 ): Promise<ServeResult> {
   refuseSameNames(options.exports);
+  const tls = await tlsOffer(options.tls ?? {}, context);
   const log = options.logFile === undefined ? undefined : new LogFile(options.logFile);
   const opened: OpenExport[] = [];
   try {
     for (const wanted of options.exports) opened.push(await openExport(withLog(wanted, log, options), context));
-    const status = await serveOpened(opened, options, context, onReady);
+    const status = await serveOpened(opened, tls, options, context, onReady);
     for (const { flush } of opened) await flush();
     const stats = opened.flatMap(({ exported, stats }) =>
       stats === undefined ? [] : [[exported.name, stats.stats] as const],
@@ -74,15 +77,16 @@ export async function serve(
 
 async function serveOpened(
   opened: readonly OpenExport[],
+  tls: TlsOffer | undefined,
   { address: wanted, run, pidFile, exports: [first] }: ServeOptions,
   context: TaskContext,
   onReady: (ready: ServeReady[]) => void,
 ): Promise<number> {
   await using privately = wanted === undefined ? await PrivateSocket.create() : undefined;
   const address = wanted ?? { socketPath: privately?.path ?? '' };
-  warnOfStrangers(address, context);
+  warnOfStrangers(address, tls, context);
   const exports = opened.map(({ exported }) => exported);
-  const server = await NbdServer.listen(exports, address);
+  const server = await NbdServer.listen(exports, address, { tls });
   try {
     if (pidFile !== undefined) await writePid(pidFile);
     onReady(
@@ -96,7 +100,7 @@ async function serveOpened(
     );
     if (run !== undefined) {
       warnOfQemu(run, opened[0]?.exported.device.facts.size ?? 0n, context);
-      return await runBeside(run, server.address, first.name, context);
+      return await runBeside(run, server.address, server.uriOf(first.name), first.name, context);
     }
     await aborted(context.signal);
     return 0;
@@ -149,12 +153,13 @@ async function writePid(path: string): Promise<void> {
   });
 }
 
-/** Nothing keeps other machines' users out but the network. */
-function warnOfStrangers(address: Address, { onWarning }: TaskContext): void {
+/** Without TLS nothing keeps other machines' users out but the network. */
+function warnOfStrangers(address: Address, tls: TlsOffer | undefined, { onWarning }: TaskContext): void {
   if ('socketPath' in address) return;
   const { host } = address;
   if (host === loopback || host === '::1' || /^127\./.test(host)) return;
-  onWarning?.(`whoever reaches ${host} can use the disk: NBD asks for no password`);
+  const why = whyStrangersCome(tls);
+  if (why !== undefined) onWarning?.(`whoever reaches ${host} can use the disk: ${why}`);
 }
 
 function warnOfQemu(command: string, size: bigint, { onWarning }: TaskContext): void {
