@@ -1,14 +1,13 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
 import { forceShare, imageDescription, rangeFlag } from '../src/cli/flags.js';
-import { layerFlags, layersOf } from '../src/cli/layer-flags.js';
+import { cowOf, layerFlags, layersOf } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
-import { addressFlags, addressOf, sourceFlags, sourcesOf } from '../src/cli/serve-flags.js';
+import { addressFlags, addressOf, type NamedSource, sourceFlags, sourcesOf } from '../src/cli/serve-flags.js';
 import { tlsAsked, tlsFlags } from '../src/cli/tls-flags.js';
 import { viewStats } from '../src/cli/view/stats.js';
 import { DiskError } from '../src/error/disk-error.js';
-import type { ExportOptions } from '../src/task/serve/open-export.js';
-import { serve } from '../src/task/serve/serve.js';
+import { type ServeOptions, serve } from '../src/task/serve/serve.js';
 
 export default class Serve extends BaseCommand<typeof Serve> {
   static override summary = 'serve disks over NBD';
@@ -16,6 +15,8 @@ export default class Serve extends BaseCommand<typeof Serve> {
     `Serves until SIGINT or SIGTERM, or until the command of --run ends; then answers what it has received, makes it durable and exits with status 0, or that of the command. One line for each export says where, once clients can connect; with --json, one document.
 
 Nobody else can write to an image while it is served. Room that clients trim or zero is given back to the host.
+
+Sockets that systemd has opened (LISTEN_FDS) are used where there are any.
 
 Layers stand between the disk and its clients in one order, from the disk outwards: --cow, --round-up and --round-down, errors, delays, --rate, --stats, --log.`;
   static override usage = 'serve IMAGE | --file PATH | --memory SIZE | --export NAME=IMAGE… [FLAGS]';
@@ -25,10 +26,10 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       command: '<%= config.bin %> serve a.img &\nnbdinfo nbd://localhost',
     },
     {
-      description: 'A new file, on a socket that only its owner can use',
-      command: 'truncate -s 10G temp\n<%= config.bin %> serve --file temp --socket temp.sock',
+      description: 'A new file, on a socket that only its owner can use; and a disk of 7 exabytes',
+      command:
+        'truncate -s 10G temp\n<%= config.bin %> serve --file temp --socket temp.sock\n<%= config.bin %> serve --memory 7E',
     },
-    { description: 'A disk of 7 exabytes', command: '<%= config.bin %> serve --memory 7E' },
     {
       description: 'One partition, only to be read',
       command: '<%= config.bin %> serve a.img --partition /dev/sda1 --read-only',
@@ -71,14 +72,15 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       summary: 'write the process id here once clients can connect',
       helpValue: 'PATH',
     }),
+    'exit-with-parent': Flags.boolean({ summary: 'end when the process ends that started this one' }),
     ...layerFlags,
     ...tlsFlags,
   };
 
   async run(): Promise<void> {
     const { flags } = this;
-    const cow = flags.cow ? ('memory' as const) : flags['cow-file'] && { file: flags['cow-file'] };
-    if (flags['force-share'] && !flags['read-only'] && !cow) {
+    const cow = cowOf(flags);
+    if (flags['force-share'] && !flags['read-only'] && cow === undefined) {
       throw new DiskError('USAGE', '--force-share goes with --read-only or --cow: two writers destroy a disk');
     }
     const [first, ...others] = sourcesOf(this.args.image, flags);
@@ -89,22 +91,20 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       partition: flags.partition,
       range: flags.range,
       readOnly: flags['read-only'],
-      cow: cow === '' ? undefined : cow,
+      cow,
       layers: layersOf(flags),
       force: flags.force,
       forceShare: flags['force-share'],
       tls: tlsAsked(flags),
     };
-    const exports: [ExportOptions, ...ExportOptions[]] = [
-      { ...common, ...first },
-      ...others.map((other) => ({ ...common, ...other })),
-    ];
-    const options = {
-      exports,
+    const exportOf = (named: NamedSource) => ({ ...common, ...named });
+    const options: ServeOptions = {
+      exports: [exportOf(first), ...others.map(exportOf)],
       address: addressOf(flags, flags.run !== undefined),
       run: flags.run,
       pidFile: flags['pid-file'],
       logFile: flags.log,
+      exitWithParent: flags['exit-with-parent'],
       tls: tlsAsked(flags),
     };
     const { status, stats } = await serve(options, this.context, (ready) => {

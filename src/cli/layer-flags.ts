@@ -78,6 +78,13 @@ export const layerFlags = {
 /** What oclif parsed by {@link layerFlags}; those by operation are read by name. */
 export type LayerFlagValues = Readonly<Record<string, unknown>>;
 
+/** Where writes go instead of to the disk. */
+export function cowOf(flags: LayerFlagValues): 'memory' | { readonly file: string } | undefined {
+  const file = flags['cow-file'];
+  if (typeof file === 'string') return { file };
+  return flags.cow === true ? 'memory' : undefined;
+}
+
 /** @throws {DiskError} USAGE for a multiple or a rate of 0 */
 export function layersOf(flags: LayerFlagValues): Omit<LayerOptions, 'overlay' | 'log'> {
   const up = bigintOf(flags['round-up']);

@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import { DiskError } from '../error/disk-error.js';
-import { type Address, defaultPort, loopback } from '../nbd/index.js';
+import { type Address, defaultPort, type Inherited, loopback } from '../nbd/index.js';
 import type { ServeSource } from '../task/serve/open-export.js';
 import { sizeFlag } from './flags.js';
 
@@ -77,12 +77,31 @@ function namedImage(text: string): NamedSource {
   throw new DiskError('USAGE', `"${text}" names no export: write it like NAME=IMAGE`);
 }
 
-/** Where to listen; undefined: on a private socket, for the command that is run. */
+/** The first descriptor that systemd passes on: sd_listen_fds(3). */
+const firstInherited = 3;
+
+/** Where to listen; undefined: on a private socket, for the command that is run. @throws {DiskError} USAGE */
 export function addressOf(
   { socket, port, bind }: { socket?: string | undefined; port?: number | undefined; bind?: string | undefined },
   runs: boolean,
-): Address | undefined {
+): Address | Inherited | undefined {
+  const named = socket !== undefined || port !== undefined || bind !== undefined;
+  const inherited = takeInherited();
+  if (inherited !== undefined) {
+    if (named)
+      throw new DiskError('USAGE', 'sockets were passed to us: --socket, --port and --bind do not go with them');
+    return inherited;
+  }
   if (socket !== undefined) return { socketPath: socket };
-  if (runs && port === undefined && bind === undefined) return undefined;
+  if (runs && !named) return undefined;
   return { host: bind ?? loopback, port: port ?? defaultPort };
+}
+
+/** What systemd, or whoever speaks as it does, has opened for us. Asked once: our children must not take it for theirs. */
+function takeInherited(): Inherited | undefined {
+  const { LISTEN_PID, LISTEN_FDS } = process.env;
+  for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name];
+  const count = Number(LISTEN_FDS);
+  if (Number(LISTEN_PID) !== process.pid || !Number.isInteger(count) || count < 1) return undefined;
+  return { descriptors: Array.from({ length: count }, (_, i) => firstInherited + i) };
 }

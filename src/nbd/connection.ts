@@ -96,6 +96,16 @@ export class Connection implements Served {
     });
   }
 
+  /** Whether the client has still to come to the transmission phase. */
+  get negotiating(): boolean {
+    return this.#moved === undefined && !this.#session.transmitting;
+  }
+
+  /** Hangs up at once. */
+  drop(): void {
+    this.socket.destroy();
+  }
+
   /** Takes what has arrived from the client; the chunk is the caller's again when it returns. */
   receive(chunk: Buffer): void {
     this.#session.receive(chunk);

@@ -16,14 +16,24 @@ export interface ServerOptions {
   readonly grace?: number | undefined;
   /** Connections at once; more are closed as they come. */
   readonly maximumConnections?: number | undefined;
+  /** Of those, how many may be in the handshake: for one more, the oldest of them is dropped. */
+  readonly maximumHandshakes?: number | undefined;
   /** Without it all is in the clear. */
   readonly tls?: TlsOffer | undefined;
 }
 
-const defaults = { handshakeTimeout: 60_000, grace: 3000, maximumConnections: 1024 };
+const defaults = { handshakeTimeout: 60_000, grace: 3000, maximumConnections: 1024, maximumHandshakes: 256 };
 
 /** A name for this machine itself, over IPv4 and IPv6. */
 export const loopback = 'localhost';
+
+/** Sockets that whoever started us listens on already. */
+export interface Inherited {
+  readonly descriptors: readonly number[];
+}
+
+/** Where one socket listens, in Node's words. */
+type Place = { readonly path: string } | { readonly host: string; readonly port: number } | { readonly fd: number };
 
 /** An NBD server that listens. The exports' devices stay their owner's. */
 export class NbdServer {
@@ -44,14 +54,20 @@ export class NbdServer {
    *
    * @throws {DiskError} BUSY when the address is taken; USAGE when it cannot be listened on
    */
-  static async listen(exports: readonly Export[], address: Address, options: ServerOptions = {}): Promise<NbdServer> {
-    const { handshakeTimeout, grace, maximumConnections } = { ...defaults, ...defined(options) };
+  static async listen(
+    exports: readonly Export[],
+    address: Address | Inherited,
+    options: ServerOptions = {},
+  ): Promise<NbdServer> {
+    const { handshakeTimeout, grace, maximumConnections, maximumHandshakes } = { ...defaults, ...defined(options) };
     const servers: Server[] = [];
     const connections = new Set<Connection>();
     const pool = new BufferPool();
     const workers = new WorkerPool();
     const move: ConnectionOptions['move'] = (fd, agreed, rest) => workers.take(fd, agreed, rest);
     const accept = (socket: Socket) => {
+      const negotiating = [...connections].filter((connection) => connection.negotiating);
+      if (negotiating.length >= maximumHandshakes) negotiating[0]?.drop();
       // Those that were moved to a worker count as well.
       if (connections.size >= maximumConnections) {
         socket.destroy();
@@ -62,20 +78,26 @@ export class NbdServer {
       connections.add(connection);
       void connection.closed.then(() => connections.delete(connection));
     };
-    const open = (at: { path: string } | { host: string; port: number }) => {
+    const open = (at: Place) => {
       // A client that has said all still wants its replies.
       const server = createServer({ allowHalfOpen: true }, accept);
       servers.push(server);
       return listening(server, at);
     };
     try {
+      if ('descriptors' in address) {
+        const found = await Promise.all(address.descriptors.map((fd) => open({ fd })));
+        const at = found[0] ?? { socketPath: '' };
+        return new NbdServer(at, exports, servers, connections, workers, grace, options.tls);
+      }
       if ('socketPath' in address) {
         await clearStaleSocket(address.socketPath);
         await open({ path: address.socketPath });
         return new NbdServer(address, exports, servers, connections, workers, grace, options.tls);
       }
       const { host } = address;
-      const port = await open({ host: host === loopback ? '127.0.0.1' : host, port: address.port });
+      const bound = await open({ host: host === loopback ? '127.0.0.1' : host, port: address.port });
+      const port = 'port' in bound ? bound.port : address.port;
       if (host === loopback) {
         const sixth = await open({ host: '::1', port }).catch((error: unknown) => error);
         // A machine without IPv6, or a port that was free only on IPv4, when any port would do.
@@ -112,11 +134,12 @@ export class NbdServer {
 }
 
 function defined(options: ServerOptions): Partial<typeof defaults> {
-  const { handshakeTimeout, grace, maximumConnections } = options;
+  const { handshakeTimeout, grace, maximumConnections, maximumHandshakes } = options;
   return {
     ...(handshakeTimeout === undefined ? {} : { handshakeTimeout }),
     ...(grace === undefined ? {} : { grace }),
     ...(maximumConnections === undefined ? {} : { maximumConnections }),
+    ...(maximumHandshakes === undefined ? {} : { maximumHandshakes }),
   };
 }
 
@@ -124,13 +147,14 @@ function hasNoSuchAddress(error: DiskError): boolean {
   return error.errno === 'EADDRNOTAVAIL' || error.errno === 'EAFNOSUPPORT';
 }
 
-/** Resolves with the port, or 0 for a unix socket. */
-function listening(server: Server, at: { path: string } | { host: string; port: number }): Promise<number> {
+/** Resolves with where it is. */
+function listening(server: Server, at: Place): Promise<Address> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => reject(listenError(at, error)));
     server.once('listening', () => {
       const address = server.address();
-      resolve(typeof address === 'object' && address !== null ? address.port : 0);
+      if (typeof address === 'object' && address !== null) resolve({ host: address.address, port: address.port });
+      else resolve({ socketPath: address ?? '' });
     });
     // The path is bound before listen returns, with the mode that the mask leaves: never open to others for a moment.
     const mask = 'path' in at ? process.umask(0o177) : undefined;
@@ -142,8 +166,8 @@ function listening(server: Server, at: { path: string } | { host: string; port: 
   });
 }
 
-function listenError(at: { path: string } | { host: string; port: number }, error: unknown): unknown {
-  const where = 'path' in at ? at.path : `${at.host} port ${at.port}`;
+function listenError(at: Place, error: unknown): unknown {
+  const where = 'path' in at ? at.path : 'fd' in at ? `descriptor ${at.fd}` : `${at.host} port ${at.port}`;
   const errno = errnoOf(error);
   if (errno === 'EADDRINUSE') {
     return new DiskError('BUSY', `${where}: somebody is listening there: choose another with --port or --socket`, {

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { lstat, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { lstat, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { until } from '../support/mounted.js';
 import { needs } from '../support/needs.js';
 import { attempt, disktool, disktoolPath } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -125,5 +126,33 @@ describe('disktool serve', () => {
     expect(stderr).toMatch(
       /^Export +Operation +Requests +Failed +Bytes +Average +Slowest\n\(default\) +extents +1 +0 /,
     );
+  });
+
+  needs({ programs: ['nbdinfo', 'nbdcopy'] })(
+    'serves on sockets that are passed on as systemd does it, and refuses to be told others',
+    async () => {
+      const { folder, path } = await fileOf(100_000);
+      const ours = [process.execPath, disktoolPath, 'serve', path, '--quiet'];
+      const size = await attempt('nbdinfo', ['--size', '--', '[', ...ours, ']']);
+      expect(size).toMatchObject({ status: 0, stdout: expect.stringMatching(/(^|\n)100000$/) });
+      const copied = await attempt('nbdcopy', ['--', '[', ...ours, ']', join(folder, 'copy')]);
+      expect(copied.status).toBe(0);
+      expect((await stat(join(folder, 'copy'))).size).toBe(100_000);
+      const told = await attempt('nbdinfo', ['--size', '--', '[', ...ours, '--port', '0', ']']);
+      expect(told.status).not.toBe(0);
+      expect(told.stderr).toContain('sockets were passed to us');
+    },
+  );
+
+  test('--exit-with-parent ends it when its parent is killed', async () => {
+    const { path, socketPath } = await fileOf(4096);
+    const args = [disktoolPath, 'serve', path, '--socket', socketPath, '--exit-with-parent'];
+    const command = `"$0" "$@" & echo started; wait`;
+    const parent = spawn('sh', ['-c', command, process.execPath, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const lines = createInterface(parent.stdout)[Symbol.asyncIterator]();
+    await lines.next();
+    expect((await lines.next()).value).toContain('serving temp');
+    parent.kill('SIGKILL');
+    await until(async () => !(await readdir(join(socketPath, '..'))).includes('socket'));
   });
 });

@@ -167,3 +167,19 @@ test('200 clients that leave at any point of the protocol leak no descriptors', 
   await server.close();
   await expect.poll(descriptors).toBeLessThanOrEqual(before);
 });
+
+test('a client too many in the handshake takes the place of the oldest, and of no other', async () => {
+  const path = join(await temporaryFolder(), 's');
+  await serverAt(path, { maximumHandshakes: 2 });
+  const working = await connected(path);
+  working.write(hello);
+  await expect.poll(() => working.bytesRead).toBe(helloReply);
+  const [oldest, other] = [await connected(path), await connected(path)];
+  await expect.poll(() => [oldest.bytesRead, other.bytesRead]).toEqual([18, 18]);
+  const gone = closed(oldest.resume());
+  const newest = await connected(path);
+  newest.write(hello);
+  await gone;
+  await expect.poll(() => newest.bytesRead).toBe(helloReply);
+  expect([working, other, newest].map(({ destroyed }) => destroyed)).toEqual([false, false, false]);
+});

@@ -3,7 +3,8 @@ import { rm, writeFile } from 'node:fs/promises';
 import type { OperationStats } from '../../device/layer/stats.js';
 import { DiskError } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
-import { type Address, isWritable, loopback, NbdServer, type TlsOffer } from '../../nbd/index.js';
+import { exitWithParent } from '../../host/parent.js';
+import { type Address, type Inherited, isWritable, loopback, NbdServer, type TlsOffer } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
 import { PrivateSocket } from './private-socket.js';
@@ -17,7 +18,7 @@ export interface ServeOptions {
   /** The first is the default export. */
   readonly exports: readonly [ExportOptions, ...ExportOptions[]];
   /** Undefined: a socket of its own, for `run`. */
-  readonly address: Address | undefined;
+  readonly address: Address | Inherited | undefined;
   /** A shell command: serving ends when it does. */
   readonly run?: string | undefined;
   /** Written once clients can connect. */
@@ -25,6 +26,8 @@ export interface ServeOptions {
   /** Takes a line for each request's begin and end. */
   readonly logFile?: string | undefined;
   readonly tls?: ServeTls | undefined;
+  /** Ends when the process ends that started this one. */
+  readonly exitWithParent?: boolean | undefined;
 }
 
 /** Where the disk can be reached. */
@@ -57,6 +60,7 @@ export async function serve(
   context: TaskContext,
   onReady: (ready: ServeReady[]) => void,
 ): Promise<ServeResult> {
+  if (options.exitWithParent === true) exitWithParent();
   refuseSameNames(options.exports);
   const tls = await tlsOffer(options.tls ?? {}, context);
   const log = options.logFile === undefined ? undefined : new LogFile(options.logFile);
@@ -154,8 +158,8 @@ async function writePid(path: string): Promise<void> {
 }
 
 /** Without TLS nothing keeps other machines' users out but the network. */
-function warnOfStrangers(address: Address, tls: TlsOffer | undefined, { onWarning }: TaskContext): void {
-  if ('socketPath' in address) return;
+function warnOfStrangers(address: Address | Inherited, tls: TlsOffer | undefined, { onWarning }: TaskContext): void {
+  if (!('host' in address)) return;
   const { host } = address;
   if (host === loopback || host === '::1' || /^127\./.test(host)) return;
   const why = whyStrangersCome(tls);
