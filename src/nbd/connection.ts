@@ -117,8 +117,8 @@ export class Connection implements Served {
   #listen(carrier: Socket): void {
     carrier.on('data', this.#onData);
     carrier.on('end', () => this.#session.finish());
-    // An error is always followed by a close, which does the work; a client that went away is no news.
-    carrier.on('error', () => {});
+    // The close that follows does the work; a client that went away is no news. TLS reports a forged record, and stays.
+    carrier.on('error', () => this.socket.destroy());
   }
 
   #secure(): void {

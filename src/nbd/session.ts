@@ -12,7 +12,10 @@ export interface SessionOutput {
   readonly takesFiles?: boolean | undefined;
   /** All has been sent: hang up. Called once, last. */
   end(): void;
-  /** All that was sent before goes in the clear, all after it under TLS, and `receive` takes what TLS brings. */
+  /**
+   * All that was sent before goes in the clear, all after it under TLS, and `receive` takes what TLS brings. Needed
+   * unless TLS is off.
+   */
   startTls?(): void;
   /**
    * The handshake is over.
@@ -103,8 +106,8 @@ export class Session {
   }
 
   #startTls(): boolean {
-    if (this.#input.length > 0 || this.#inputEnded) return false;
-    this.output.startTls?.();
+    if (this.#input.length > 0 || this.#inputEnded || this.output.startTls === undefined) return false;
+    this.output.startTls();
     return true;
   }
 

@@ -68,7 +68,10 @@ export async function acknowledged(path: string): Promise<Socket> {
 
 /** A client under TLS that never looks at who the server is. */
 export async function connectSecure(path: string, options: ConnectionOptions = {}): Promise<TLSSocket> {
-  const socket = await acknowledged(path);
+  return secureOver(await acknowledged(path), options);
+}
+
+export async function secureOver(socket: Socket, options: ConnectionOptions = {}): Promise<TLSSocket> {
   const secure = connectTls({ socket, rejectUnauthorized: false, ...options });
   onTestFinished(() => {
     secure.destroy();

@@ -9,8 +9,16 @@ import { loadCertificates, loadPskFile, NbdServer, type ServerOptions } from '..
 import { makeCertificates, revokeClient } from '../support/certificates.js';
 import { needs } from '../support/needs.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { info, MiB, optionBytes, READ, request, u32 } from './raw-client.js';
-import { acknowledged, connectPlain, connectSecure, readBytes, readToEnd, starttls } from './raw-tls-client.js';
+import { info, MiB, optionBytes, READ, request, u16, u32, WRITE } from './raw-client.js';
+import {
+  acknowledged,
+  connectPlain,
+  connectSecure,
+  readBytes,
+  readToEnd,
+  secureOver,
+  starttls,
+} from './raw-tls-client.js';
 
 const alice = randomBytes(32);
 const go = optionBytes(7, info(''));
@@ -125,6 +133,21 @@ describe('a connection under TLS', () => {
       await new Promise((resolve) => secure.write(Buffer.concat([go, ...many]), resolve));
       secure.destroy();
     }
+    expect(await isServed(path, client)).toBe(true);
+  });
+
+  test('is closed when somebody tampers with its bytes, and nothing of them is taken', async () => {
+    const { path, client, device } = await withKeys();
+    const write = vi.spyOn(device, 'write');
+    const plain = await acknowledged(path);
+    const secure = await secureOver(plain, client);
+    secure.write(go);
+    await readBytes(secure, goReply);
+    // A record of application data, as long as this request and its payload, that nobody encrypted.
+    const forged = Buffer.concat([request({ type: WRITE, length: 512 }), Buffer.alloc(512, 1)]);
+    plain.write(Buffer.concat([Buffer.from('170303', 'hex'), u16(forged.length), forged]));
+    await readToEnd(secure);
+    expect(write).not.toHaveBeenCalled();
     expect(await isServed(path, client)).toBe(true);
   });
 

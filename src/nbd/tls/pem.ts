@@ -19,8 +19,9 @@ export async function readPrivateKey(
   onWarning: ((message: string) => void) | undefined,
 ): Promise<{ text: string; object: KeyObject }> {
   const text = await readSecret(path, onWarning);
-  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text))
+  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) {
     throw new DiskError('USAGE', `${path}: holds no PEM private key`);
+  }
   if (/BEGIN ENCRYPTED|^Proc-Type: 4,ENCRYPTED/m.test(text)) {
     throw new DiskError('USAGE', `${path}: is locked with a password: write it without: openssl pkey -in ${path}`);
   }
