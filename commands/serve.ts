@@ -95,7 +95,6 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       layers: layersOf(flags),
       force: flags.force,
       forceShare: flags['force-share'],
-      tls: tlsAsked(flags),
     };
     const exportOf = (named: NamedSource) => ({ ...common, ...named });
     const options: ServeOptions = {

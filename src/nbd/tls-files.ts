@@ -9,6 +9,9 @@ export const certificateNames = {
   clientKey: 'client-key.pem',
 } as const;
 
+/** Bytes: half of what OpenSSL takes, and far more than any key has. */
+const longestKey = 256;
+
 /**
  * The users of a file of pre-shared keys and their keys, in the file's order: a line is `user:key`, the key in
  * hexadecimal.
@@ -27,6 +30,7 @@ export function parsePskFile(text: string): Map<string, Buffer> {
     const wrong = (what: string) => new DiskError('USAGE', `line ${index + 1}: ${what}, expected user:key`);
     if (user === '') throw wrong('names no user');
     if (!/^([0-9a-f]{2})+$/i.test(key)) throw wrong('the key is not hexadecimal bytes');
+    if (key.length > 2 * longestKey) throw wrong(`the key is longer than ${longestKey} bytes`);
     if (keys.has(user)) throw wrong('this user has a key already');
     keys.set(user, Buffer.from(key, 'hex'));
   }

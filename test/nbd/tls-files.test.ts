@@ -19,6 +19,7 @@ describe('parsePskFile', () => {
     ['no hexadecimal', 'carol:KEYzz'],
     ['two keys', 'carol:KEY:KEY'],
     ['a user who has a key', 'alice:KEY'],
+    ['more than any key has', `carol:KEY${'00'.repeat(256)}`],
   ])('names the line with %s, and not the key', (_, line) => {
     const key = randomBytes(8).toString('hex');
     const parse = () => parsePskFile(`alice:00\n\n${line.replaceAll('KEY', key)}\n`);

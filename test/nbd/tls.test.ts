@@ -281,3 +281,11 @@ describe('certificates', () => {
     expect(await isServed(path, {})).toBe(true);
   });
 });
+
+test('a client that hangs up in the middle of the TLS handshake is let go of at once', async () => {
+  const { path } = await withKeys();
+  const socket = await acknowledged(path);
+  // The head of a ClientHello, and half of what it announces.
+  socket.end(Buffer.concat([Buffer.from([22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3]), Buffer.alloc(100)]));
+  await readToEnd(socket);
+});

@@ -27,7 +27,13 @@ export async function acceptor(
     throw new DiskError('USAGE', `${name}: cannot be used for TLS: ${why}`, { cause: error });
   }
   return (socket, onSecure) => {
-    const server = serverFor(onSecure);
+    // Who hangs up during the TLS handshake has nothing to wait for; who does so after it may still want replies.
+    socket.allowHalfOpen = false;
+    const server = serverFor((secure) => {
+      secure.allowHalfOpen = true;
+      socket.allowHalfOpen = true;
+      onSecure(secure);
+    });
     // Wrong key, no certificate, no TLS at all: there is nobody to tell.
     server.on('tlsClientError', () => socket.destroy());
     server.emit('connection', socket);
