@@ -113,7 +113,7 @@ describe('serve', () => {
     expect(bytes.indexOf(9, 1024)).toBe(8192 * 512 + 512);
   });
 
-  test('of a range serves its bytes alone, inside the partition where one is named', async () => {
+  test('of a range reports its size and place, and refuses one past the end', async () => {
     const { path, socketPath } = await fileOf(10_000);
     const range = { offset: 3n, length: 511n };
     const { ready, stop } = await serving({ source: { file: path }, address: { socketPath }, range });
