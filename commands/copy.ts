@@ -7,7 +7,6 @@ import { DiskError } from '../src/error/disk-error.js';
 import { copyImage } from '../src/task/copy.js';
 import type { CopyResult } from '../src/task/copy-device.js';
 import { reportStatus, type SparsifyReport } from '../src/task/sparsify/report.js';
-import { sparsifyCopy } from '../src/task/sparsify/sparsify-copy.js';
 
 export default class Copy extends BaseCommand<typeof Copy> {
   static override summary = 'copy a disk image, zeros as holes';
@@ -48,6 +47,8 @@ DST appears whole or not at all, and is on the disk when the command ends. A blo
     }
     const silent = this.jsonEnabled() || destination === '-';
     if (sparsify) {
+      // A plain copy need not wait for the parsers of partition tables and filesystems to load.
+      const { sparsifyCopy } = await import('../src/task/sparsify/sparsify-copy.js');
       const report = await this.withProgress(`copy ${source}`, (context) =>
         sparsifyCopy(source, destination, { force, forceShare }, context),
       );

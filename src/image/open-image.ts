@@ -6,7 +6,6 @@ import { DiskError } from '../error/disk-error.js';
 import { identify } from '../host/file-identity.js';
 import { hostFilesystem } from '../host/filesystem-type.js';
 import { closeFile, findFile, statFile } from '../host/open-file.js';
-import { isNbdUri, NbdDevice } from '../nbd/index.js';
 import type { Opening, ShareOptions } from './exclusion.js';
 import { detectImageFormat } from './image-format.js';
 import { openBlockDevice, openRegularFile } from './open-exclusively.js';
@@ -49,8 +48,12 @@ export async function openImage(path: string, options: OpenOptions): Promise<Blo
 }
 
 async function openAnywhere(path: string, options: OpenOptions): Promise<BlockDevice> {
-  // Who else uses the disk is the server's affair.
-  if (isNbdUri(path)) return await NbdDevice.connect(path, options);
+  if (/^nbd/i.test(path)) {
+    // Loaded for those who need it alone: every command opens images, and few of them over NBD.
+    const { isNbdUri, NbdDevice } = await import('../nbd/index.js');
+    // Who else uses the disk is the server's affair.
+    if (isNbdUri(path)) return await NbdDevice.connect(path, options);
+  }
   refuseUri(path);
   return await openRaw(path, { ...options, onWarning: once(options.onWarning) });
 }
