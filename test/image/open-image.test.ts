@@ -303,7 +303,7 @@ test('refuses in words what is no disk image', async () => {
 });
 
 test('refuses URIs of other kinds in words', async () => {
-  for (const uri of ['nbds://h/x', 'nbd+vsock://1/', 'nbd:unix:/s', 'https://h/a.img']) {
+  for (const uri of ['nbd+vsock://1/', 'nbd:unix:/s', 'https://h/a.img']) {
     await expect(openImage(uri, { access: 'read' })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
   }
 });

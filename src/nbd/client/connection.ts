@@ -1,16 +1,13 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { viewOf } from '../../binary/layout.js';
 import { DiskError } from '../../error/disk-error.js';
-import { wrapSystemError } from '../../host/errno.js';
-import { InputBuffer } from '../input-buffer.js';
 import { command, commandFlags, compactRequest, extendedRequest, magic } from '../on-wire.js';
-import { type Agreed, clientHandshake } from './handshake.js';
+import { dial, type Line } from './dial.js';
+import type { Agreed } from './handshake.js';
 import type { NbdTarget } from './parse-uri.js';
 import { Pending, type StatusExtent } from './pending.js';
 import { ReplyParser } from './replies.js';
 
-/** Milliseconds for a server to answer, until the disk can be used. */
-const patience = 10_000;
 /** Milliseconds that a server has to hang up after goodbye. */
 const grace = 1000;
 
@@ -36,12 +33,15 @@ export class ClientConnection {
   #cookie = 0n;
   #failure: DiskError | undefined;
 
+  private readonly socket: Socket;
+  readonly agreed: Agreed;
+
   private constructor(
-    private readonly socket: Socket,
-    readonly agreed: Agreed,
+    { socket, agreed }: Line,
     private readonly server: string,
-    rest: Buffer,
   ) {
+    this.socket = socket;
+    this.agreed = agreed;
     const { style, allocationId } = agreed;
     this.#parser = new ReplyParser(style, allocationId, this.#waiting, server);
     this.#closed = new Promise((resolve) => socket.once('close', () => resolve()));
@@ -50,7 +50,6 @@ export class ClientConnection {
     socket.on('error', gone);
     socket.on('close', () => gone());
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
-    if (rest.length > 0) this.#receive(rest);
     socket.resume();
   }
 
@@ -58,65 +57,10 @@ export class ClientConnection {
    * Connects and agrees on an export.
    *
    * @param server the URI, for errors
-   * @throws {DiskError} as {@link clientHandshake}; IO when nobody answers, or not in time; CANCELLED
+   * @throws {DiskError} as {@link dial}
    */
-  static async open(
-    { at, exportName }: NbdTarget,
-    server: string,
-    signal: AbortSignal | undefined,
-  ): Promise<ClientConnection> {
-    if (signal?.aborted) throw DiskError.cancelled(signal);
-    const socket = connect(at);
-    socket.setNoDelay(true);
-    return await new Promise((resolve, reject) => {
-      const input = new InputBuffer();
-      const steps = clientHandshake(exportName, server, (bytes) => socket.write(bytes));
-      const finish = (error: unknown) => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-        socket.removeAllListeners();
-        if (error === undefined) return;
-        socket.on('error', () => {});
-        socket.destroy();
-        reject(error);
-      };
-      const onAbort = () => finish(DiskError.cancelled(signal));
-      signal?.addEventListener('abort', onAbort, { once: true });
-      const timer = setTimeout(
-        () => finish(new DiskError('IO', `${server}: no answer within ${patience / 1000} s`, { errno: 'ETIMEDOUT' })),
-        patience,
-      );
-      socket.on('error', (error) => finish(wrapSystemError(`connect to ${server}`, error)));
-      socket.on('close', () => finish(new DiskError('IO', `${server}: the server hung up during the handshake`)));
-      let needed = 0;
-      const advance = () => {
-        for (;;) {
-          const bytes = input.take(needed);
-          if (bytes === undefined) return;
-          const step = steps.next(bytes);
-          if (step.done === true) {
-            finish(undefined);
-            socket.pause();
-            resolve(new ClientConnection(socket, step.value, server, input.take(input.length) ?? Buffer.alloc(0)));
-            return;
-          }
-          needed = step.value;
-        }
-      };
-      const tryAdvance = () => {
-        try {
-          advance();
-        } catch (error) {
-          finish(error);
-        }
-      };
-      socket.on('data', (chunk: Buffer) => {
-        input.push(chunk);
-        tryAdvance();
-      });
-      // Up to where it waits for the server's first words.
-      tryAdvance();
-    });
+  static async open(target: NbdTarget, server: string, signal: AbortSignal | undefined): Promise<ClientConnection> {
+    return new ClientConnection(await dial(target, server, signal), server);
   }
 
   /** Requests without a reply yet. */

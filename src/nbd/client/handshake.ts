@@ -45,8 +45,11 @@ export interface Agreed {
   readonly blockSize: { readonly minimum: number; readonly preferred: number; readonly maximum: number };
 }
 
-/** Yields how many bytes it needs next, and is given exactly those. */
-export type ClientHandshake = Generator<number, Agreed, Buffer>;
+/** What the handshake asks for when all that follows is to go through TLS. */
+export const startTls = 'start-tls';
+
+/** Yields how many bytes it needs next, and is given exactly those; or {@link startTls}. */
+export type ClientHandshake = Generator<number | typeof startTls, Agreed, Buffer>;
 
 interface Reply {
   readonly type: number;
@@ -59,11 +62,17 @@ interface Reply {
  * @param name of the export; empty: the server's default one
  * @param server for errors
  * @param send called with what goes to the server, in order
+ * @param secure TLS comes first; without it nothing goes on
  * @throws {DiskError} NOT_FOUND when there is no such export; UNSUPPORTED for older handshakes and where the server insists
  * on TLS; PROTOCOL when the server breaks it; IO when it refuses otherwise
  * @see NBD proto.md, "Newstyle negotiation" to "Option types"
  */
-export function* clientHandshake(name: string, server: string, send: (bytes: Buffer) => void): ClientHandshake {
+export function* clientHandshake(
+  name: string,
+  server: string,
+  send: (bytes: Buffer) => void,
+  secure = false,
+): ClientHandshake {
   if (Buffer.byteLength(name) > longestString) {
     throw new DiskError('USAGE', `${server}: the name of an export has at most ${longestString} bytes`);
   }
@@ -78,6 +87,12 @@ export function* clientHandshake(name: string, server: string, send: (bytes: Buf
   clientGreeting.put(viewOf(answer), { client_flags: FIXED_NEWSTYLE | (noZeroes ? NO_ZEROES : 0) });
   send(answer);
 
+  if (secure) {
+    sendOption(send, option.STARTTLS);
+    const reply = yield* nextReply(option.STARTTLS, server);
+    if (reply.type !== optionReplyType.ACK) throw noTls(reply, server);
+    yield startTls;
+  }
   const style = yield* agreeOnStyle(server, send);
   const allocationId = style === 'simple' ? undefined : yield* selectAllocation(name, server, send);
   const agreed = yield* go(name, server, send);
@@ -197,7 +212,7 @@ function refusal({ type, data }: Reply, server: string, name: string): DiskError
     case optionReplyType.ERR_UNKNOWN:
       return new DiskError('NOT_FOUND', `${server}: has no export "${name}"${words}`, { reason: 'export' });
     case optionReplyType.ERR_TLS_REQD:
-      return new DiskError('UNSUPPORTED', `${server}: wants TLS, which is not supported yet${words}`, {
+      return new DiskError('UNSUPPORTED', `${server}: wants TLS: use ${server.replace(/^nbd\b/i, 'nbds')}${words}`, {
         reason: 'tls',
       });
     case optionReplyType.ERR_POLICY:
@@ -207,6 +222,13 @@ function refusal({ type, data }: Reply, server: string, name: string): DiskError
     default:
       return new DiskError('IO', `${server}: refuses "${name}" with ${hex(type)}${words}`);
   }
+}
+
+function noTls(reply: Reply, server: string): DiskError {
+  if (!isError(reply)) return broken(server, `answers STARTTLS with ${hex(reply.type)}`);
+  const said = reply.data.toString('utf8').slice(0, 300);
+  const words = said === '' ? '' : ` ("${said}")`;
+  return new DiskError('UNSUPPORTED', `${server}: the server has no TLS${words}`, { reason: 'tls' });
 }
 
 function sendOption(send: (bytes: Buffer) => void, type: number, data: Buffer = Buffer.alloc(0)): void {

@@ -1,5 +1,6 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DiskError, hasCode } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
 
@@ -14,7 +15,22 @@ export async function readCertificate(path: string): Promise<{ text: string; fir
   }
 }
 
-export async function readPrivateKey(
+/** A certificate and its private key, both PEM. */
+export async function readKeyPair(
+  folder: string,
+  certName: string,
+  keyName: string,
+  onWarning: ((message: string) => void) | undefined,
+): Promise<{ cert: string; key: string }> {
+  const keyPath = join(folder, keyName);
+  const cert = await readCertificate(join(folder, certName));
+  const key = await readPrivateKey(keyPath, onWarning);
+  if (!cert.first.checkPrivateKey(key.object))
+    throw new DiskError('USAGE', `${keyPath}: is not the key of ${certName}`);
+  return { cert: cert.text, key: key.text };
+}
+
+async function readPrivateKey(
   path: string,
   onWarning: ((message: string) => void) | undefined,
 ): Promise<{ text: string; object: KeyObject }> {
