@@ -13,7 +13,7 @@ export default class Copy extends BaseCommand<typeof Copy> {
   static override description =
     `Copies a disk image. Blocks of zeros become holes, and where the file system can share blocks nothing is copied at all.
 
-DST appears whole or not at all, and is on the disk when the command ends. A block device is written in place; to a pipe everything is written, zeros too.`;
+DST appears whole or not at all, and is on the disk when the command ends. A block device or an NBD export is written in place; to a pipe everything is written, zeros too.`;
   static override examples = [
     { description: 'Copy an image', command: '<%= config.bin %> copy guest.img backup.img' },
     {
@@ -21,12 +21,16 @@ DST appears whole or not at all, and is on the disk when the command ends. A blo
       command: '<%= config.bin %> copy --sparsify guest.img small.img',
     },
     { description: 'Write an image to a disk', command: '<%= config.bin %> copy guest.img /dev/sdx' },
+    {
+      description: 'Copy from an NBD server under TLS',
+      command: "<%= config.bin %> copy 'nbds://host/disk?tls-certificates=/etc/pki/libnbd' backup.img",
+    },
   ];
   static override enableJsonFlag = true;
   static override args = {
     source: imageArg(),
     destination: Args.string({
-      description: 'the file, block device or pipe to write, or - for standard output',
+      description: 'the file, block device, NBD URI or pipe to write, or - for standard output',
       required: true,
       ignoreStdin: true,
     }),

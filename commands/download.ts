@@ -25,7 +25,7 @@ OUT appears whole or not at all, and is on the disk when the command ends.`;
       ignoreStdin: true,
     }),
     output: Args.string({
-      description: 'the file to write, or - for standard output',
+      description: 'the file, block device, NBD URI or pipe to write, or - for standard output',
       required: true,
       ignoreStdin: true,
     }),

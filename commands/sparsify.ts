@@ -26,11 +26,19 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
   ];
   static override enableJsonFlag = true;
   static override args = {
-    image: Args.string({ description: 'the disk images', required: true, multiple: true, ignoreStdin: true }),
+    image: Args.string({
+      description: 'the disk images: files, block devices or NBD URIs',
+      required: true,
+      multiple: true,
+      ignoreStdin: true,
+    }),
   };
 
   static override flags = {
-    output: Flags.string({ summary: 'write a copy to this file, and leave the image as it is', helpValue: 'OUT' }),
+    output: Flags.string({
+      summary: 'write a copy to this file, block device or NBD URI, and leave the image as it is',
+      helpValue: 'OUT',
+    }),
     'dry-run': Flags.boolean({ char: 'n', summary: 'say what would be given back, and change nothing' }),
     ignore: Flags.string({
       summary: 'leave this partition alone',

@@ -16,7 +16,11 @@ Where the image itself can be changed, "sparsify" gives the room back at once an
   ];
   static override enableJsonFlag = true;
   static override args = {
-    target: Args.string({ description: 'a mount point, or a disk image', required: true, ignoreStdin: true }),
+    target: Args.string({
+      description: 'a mount point, or a disk image: a file, a block device or an NBD URI',
+      required: true,
+      ignoreStdin: true,
+    }),
   };
 
   static override flags = {

@@ -103,12 +103,17 @@ function once(onWarning: ShareOptions['onWarning']): ShareOptions['onWarning'] {
   };
 }
 
+/** Whether a name is a URI rather than a path. */
+export function isUri(path: string): boolean {
+  return /^[a-z][a-z0-9.+-]*:\/\//i.test(path);
+}
+
 function refuseUri(path: string): void {
   const scheme = /^([a-z][a-z0-9.+-]*):\/\//i.exec(path)?.[1] ?? /^(nbd)(?=:)/i.exec(path)?.[1];
   if (scheme === undefined) return;
   throw new DiskError(
     'UNSUPPORTED',
-    `${path}: ${scheme} URIs are not read: give a file, a block device or an nbd:// URI (a file of that name: ./${path})`,
+    `${path}: ${scheme} URIs are not supported: give a file, a block device or an nbd:// URI (a file of that name: ./${path})`,
     { device: path, reason: 'uri' },
   );
 }

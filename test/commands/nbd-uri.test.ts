@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
-import { copyFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished } from 'vitest';
 import { NbdDevice } from '../../src/nbd/index.js';
 import { allocatedSize, filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
@@ -13,8 +13,12 @@ import { temporaryFolder } from '../support/temporary.js';
 async function served() {
   const folder = await temporaryFolder();
   const disk = await makeGuestDisk({ in: folder });
-  const socket = join(folder, 's');
-  const child = spawn('nbdkit', ['-f', '-U', socket, 'file', disk.image], { stdio: 'ignore' });
+  return { folder, disk, ...(await serve(folder, disk.image)) };
+}
+
+async function serve(folder: string, image: string, ...options: string[]) {
+  const socket = join(folder, `s${options.length}`);
+  const child = spawn('nbdkit', ['-f', '-U', socket, ...options, 'file', image], { stdio: 'ignore' });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   const stop = async () => {
     child.kill();
@@ -27,7 +31,7 @@ async function served() {
     await device?.close();
     return device !== undefined;
   });
-  return { folder, disk, uri, stop };
+  return { uri, stop };
 }
 
 describe('an NBD URI stands for an image', () => {
@@ -72,9 +76,80 @@ describe('an NBD URI stands for an image', () => {
     await run('e2fsck', ['-fn', disk.root]);
   });
 
+  it('in zerofill, which overwrites what is free over the wire and keeps every file', async () => {
+    const { folder, disk, uri, stop } = await served();
+    const before = join(folder, 'before.img');
+    await copyFile(disk.image, before);
+    expect((await disktool(['zerofill', uri])).status).toBe(0);
+    await stop();
+    const root = { root: `${before}?offset=${disk.rootOffset}` };
+    expect(await filesOf(disk, await temporaryFolder())).toEqual(await filesOf(root, await temporaryFolder()));
+    await run('e2fsck', ['-fn', disk.root]);
+    const small = join(folder, 'small.img');
+    await run('cp', ['--sparse=always', disk.image, small]);
+    expect(await allocatedSize(small)).toBeLessThan((await allocatedSize(before)) * 0.6);
+  });
+
   it('in serve, which hands it on', async () => {
     const { uri } = await served();
     const { status, stdout } = await disktool(['serve', uri, '--read-only', '--run', 'nbdinfo --size "$uri"']);
     expect({ status, stdout }).toEqual({ status: 0, stdout: String(96 << 20) });
+  });
+});
+
+describe('an NBD URI stands for an output', () => {
+  const it = needs({ programs: ['nbdkit', ...guestDiskPrograms] });
+  /** A guest disk, and an export as long as it that is full of something else. */
+  const withTarget = async (length?: number, ...options: string[]) => {
+    const folder = await temporaryFolder();
+    const disk = await makeGuestDisk({ in: folder });
+    const target = join(folder, 'target');
+    await writeFile(target, Buffer.alloc(length ?? (await stat(disk.image)).size, 0xff));
+    return { folder, disk, target, ...(await serve(folder, target, ...options)) };
+  };
+
+  it('of copy: all of it is written, zeros too', async () => {
+    const { disk, target, uri, stop } = await withTarget();
+    expect((await disktool(['copy', disk.image, uri])).status).toBe(0);
+    await stop();
+    await run('cmp', [disk.image, target]);
+  });
+
+  it('of copy without the free space: every file is there', async () => {
+    const { disk, target, uri, stop } = await withTarget();
+    expect((await disktool(['copy', '--sparsify', disk.image, uri])).status).toBe(0);
+    await stop();
+    const root = { root: `${target}?offset=${disk.rootOffset}` };
+    expect(await filesOf(root, await temporaryFolder())).toEqual(await filesOf(disk, await temporaryFolder()));
+  });
+
+  it('of download; what lies behind stays, and is told', async () => {
+    const { disk, target, uri, stop } = await withTarget();
+    const { status, stderr } = await disktool(['download', disk.image, '/dev/sda1', uri]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining('what lies behind it stays') });
+    await stop();
+    await run('cmp', ['-n', String(disk.rootSize), '-i', `0:${disk.rootOffset}`, target, disk.image]);
+    expect((await readFile(target)).subarray(disk.rootSize).every((byte) => byte === 0xff)).toBe(true);
+  });
+
+  it('is refused in words when it is too small, read-only, or the source itself, and nothing is written', async () => {
+    const { disk, target, uri, stop } = await withTarget(1 << 20);
+    const { uri: readOnly } = await serve(dirname(target), target, '-r');
+    for (const [args, words] of [
+      [[disk.image, uri], 'has 1048576 bytes, and the copy needs'],
+      [[disk.image, readOnly], 'the server serves it read-only'],
+      [[uri, uri], 'is the source itself'],
+      [[disk.image, 'http://localhost/disk'], 'http URIs are not supported'],
+    ] as const) {
+      const { status, stderr } = await disktool(['copy', ...args]);
+      expect({ args, status, stderr }).toEqual({
+        args,
+        status: expect.any(Number),
+        stderr: expect.stringContaining(words),
+      });
+      expect(status).not.toBe(0);
+    }
+    await stop();
+    expect((await readFile(target)).every((byte) => byte === 0xff)).toBe(true);
   });
 });

@@ -1,21 +1,17 @@
-import { close, constants, open } from 'node:fs';
-import { promisify } from 'node:util';
-import { HostBlockDevice } from '../../device/host-block-device.js';
+import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
-import { errnoOf, wrapSystemError } from '../../host/errno.js';
+import { openImage } from '../../image/open-image.js';
 import type { Output } from './output.js';
-
-const openFd = promisify(open);
-const closeFd = promisify(close);
 
 export interface DeviceOutputOptions {
   readonly name: string;
   /** Bytes that will be written. */
   readonly size: bigint;
+  readonly signal?: AbortSignal | undefined;
   readonly onWarning: (message: string) => void;
 }
 
-/** A block device of the host, written in place: what stays unwritten keeps what it held. */
+/** A block device of the host or of an NBD server, written in place: what stays unwritten keeps what it held. */
 export class DeviceOutput implements Output {
   readonly blank = false;
   readonly ordered = false;
@@ -23,32 +19,19 @@ export class DeviceOutput implements Output {
   #touched = false;
 
   private constructor(
-    private readonly device: HostBlockDevice,
+    private readonly device: BlockDevice,
     private readonly options: DeviceOutputOptions,
   ) {
     this.name = options.name;
   }
 
   /**
-   * @throws {DiskError} BUSY when it is mounted or somebody else's; USAGE when it is too small
+   * @param path a block device or an NBD URI
+   * @throws {DiskError} as {@link openImage}: BUSY when it is mounted or somebody else's; USAGE when it is too small
    */
   static async open(path: string, options: DeviceOutputOptions): Promise<DeviceOutput> {
-    const { name, size, onWarning } = options;
-    const fd = await openFd(path, constants.O_RDWR | constants.O_EXCL).catch((error: unknown) => {
-      if (errnoOf(error) !== 'EBUSY') throw wrapSystemError(`open ${name}`, error);
-      throw new DiskError('BUSY', `${name}: in use (mounted, or part of another device): unmount it first`, {
-        device: name,
-        errno: 'EBUSY',
-        cause: error,
-      });
-    });
-    let device: HostBlockDevice;
-    try {
-      device = new HostBlockDevice(fd, { name, writable: true });
-    } catch (error) {
-      await closeFd(fd);
-      throw error;
-    }
+    const { name, size, signal, onWarning } = options;
+    const device = await openImage(path, { access: 'write', format: 'raw', signal, onWarning });
     const room = device.facts.size;
     if (room < size) {
       await device.close();

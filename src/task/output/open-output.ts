@@ -6,7 +6,7 @@ import { DiskError, hasCode } from '../../error/disk-error.js';
 import { errnoOf, wrapSystemError } from '../../host/errno.js';
 import { identify } from '../../host/file-identity.js';
 import { findLoopDevices } from '../../host/loop-devices.js';
-import { openImage } from '../../image/open-image.js';
+import { isUri, openImage } from '../../image/open-image.js';
 import { readAttributes } from './attributes.js';
 import { DeviceOutput } from './device-output.js';
 import { alreadyThere, NewFile } from './new-file.js';
@@ -25,7 +25,7 @@ export interface OutputOptions {
 }
 
 /**
- * Opens what a copy goes to: a new file, a block device in place, something that takes a stream, or `-`.
+ * Opens what a copy goes to: a new file, a block device or an NBD export in place, something that takes a stream, or `-`.
  *
  * @throws {DiskError} UNSAFE when a file is there and must not be replaced; USAGE for a folder, or the source itself
  */
@@ -34,13 +34,17 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
   const { size, hostFile } = source.facts;
   if (path === '-') return openStandardOutput(signal);
   if (path === '') throw new DiskError('USAGE', 'the output has an empty name: name a file');
+  if (isUri(path)) {
+    if (source.name === path || source.name.endsWith(` of ${path}`)) throw sourceItself(path);
+    return await DeviceOutput.open(path, { name: path, size, signal, onWarning });
+  }
   const there = await look(path);
   if (there?.isDirectory() || path.endsWith('/')) {
     const folder = path.replace(/\/+$/, '');
     throw new DiskError('USAGE', `${path} is a folder: name the file in it, such as ${folder}/disk.img`);
   }
   if (there !== undefined) await refuseSource(path, there, hostFile?.fd);
-  if (there?.isBlockDevice()) return DeviceOutput.open(path, { name: path, size, onWarning });
+  if (there?.isBlockDevice()) return DeviceOutput.open(path, { name: path, size, signal, onWarning });
   if (there?.isFIFO() || there?.isCharacterDevice()) return StreamOutput.open(path, path, signal);
   if (there !== undefined && !there.isFile()) {
     throw new DiskError('USAGE', `${path} is a socket: a copy goes to a file, a block device or a pipe`);
@@ -80,9 +84,12 @@ async function refuseSource(path: string, there: BigIntStats, fd: number | undef
   if (fd === undefined) return;
   const source = identify(fstatSync(fd, { bigint: true }));
   const target = identify(there);
-  const same = source.key === target.key;
-  if (same) throw new DiskError('USAGE', `${path} is the source itself: choose another name`);
+  if (source.key === target.key) throw sourceItself(path);
   if (there.isBlockDevice()) await refuseLoop(path, path, source, there);
+}
+
+function sourceItself(path: string): DiskError {
+  return new DiskError('USAGE', `${path} is the source itself: choose another name`);
 }
 
 /** A loop device over the source is the source. */
