@@ -12,7 +12,7 @@ import { type ServeOptions, serve } from '../src/task/serve/serve.js';
 export default class Serve extends BaseCommand<typeof Serve> {
   static override summary = 'serve disks over NBD';
   static override description =
-    `Serves until SIGINT or SIGTERM, or until the command of --run ends; then answers what it has received, makes it durable and exits with status 0, or that of the command. One line for each export says where, once clients can connect; with --json, one document.
+    `Serves until SIGINT or SIGTERM, until the command of --run ends, or the client of --single leaves; then answers what it has received, makes it durable and exits with status 0, or that of the command. One line for each export says where, once clients can connect; with --json, one document.
 
 Nobody else can write to an image while it is served. Room that clients trim or zero is given back to the host.
 

@@ -1,7 +1,8 @@
 import { Flags } from '@oclif/core';
 import { DiskError } from '../error/disk-error.js';
-import { type Address, defaultPort, type Inherited, loopback } from '../nbd/index.js';
+import { defaultPort, type Inherited, loopback } from '../nbd/index.js';
 import type { ServeSource } from '../task/serve/open-export.js';
+import type { ServeOptions } from '../task/serve/serve.js';
 import { sizeFlag } from './flags.js';
 
 /** The flags that say what is served, and where, and what they say. */
@@ -39,6 +40,12 @@ export const addressFlags = {
     char: 'b',
     summary: 'listen on this address, instead of on this machine alone',
     helpValue: 'ADDRESS',
+  }),
+  single: Flags.boolean({
+    char: 's',
+    summary: 'serve one client on standard input and output, until it leaves',
+    description: 'For programs that start their server on a connection: inetd, ssh, libnbd.',
+    exclusive: ['socket', 'port', 'bind', 'run', 'json'],
   }),
 };
 
@@ -80,18 +87,27 @@ function namedImage(text: string): NamedSource {
 /** The first descriptor that systemd passes on: sd_listen_fds(3). */
 const firstInherited = 3;
 
-/** Where to listen; undefined: on a private socket, for the command that is run. @throws {DiskError} USAGE */
+/** Where to find clients; undefined: on a private socket, for the command that is run. @throws {DiskError} USAGE */
 export function addressOf(
-  { socket, port, bind }: { socket?: string | undefined; port?: number | undefined; bind?: string | undefined },
+  flags: {
+    readonly socket?: string | undefined;
+    readonly port?: number | undefined;
+    readonly bind?: string | undefined;
+    readonly single: boolean;
+  },
   runs: boolean,
-): Address | Inherited | undefined {
+): ServeOptions['address'] {
+  const { socket, port, bind, single } = flags;
   const named = socket !== undefined || port !== undefined || bind !== undefined;
   const inherited = takeInherited();
   if (inherited !== undefined) {
-    if (named)
-      throw new DiskError('USAGE', 'sockets were passed to us: --socket, --port and --bind do not go with them');
+    if (named || single) {
+      const those = '--socket, --port, --bind and --single';
+      throw new DiskError('USAGE', `sockets were passed to us: ${those} do not go with them`);
+    }
     return inherited;
   }
+  if (single) return 'standard';
   if (socket !== undefined) return { socketPath: socket };
   if (runs && !named) return undefined;
   return { host: bind ?? loopback, port: port ?? defaultPort };

@@ -76,6 +76,7 @@ const calls = {
   send: declare('int64_t send(int socket, const void *bytes, size_t length, int flags)'),
   sendfile: declare('int64_t sendfile(int socket, int file, _Inout_ int64_t *offset, size_t length)'),
   setsockopt: declare('int setsockopt(int socket, int level, int option, const void *value, uint32_t length)'),
+  socketpair: declare('int socketpair(int domain, int type, int protocol, void *descriptors)'),
   prctl: declare('int prctl(int option, unsigned long value, unsigned long a, unsigned long b, unsigned long c)'),
   poll: declare('int poll(_Inout_ void *descriptors, unsigned long count, int timeout)'),
 } as const;

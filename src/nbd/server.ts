@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { DiskError } from '../error/disk-error.js';
 import { errnoOf, wrapSystemError } from '../host/errno.js';
 import { BufferPool } from './buffer-pool.js';
-import { Connection, type ConnectionOptions } from './connection.js';
+import { Connection } from './connection.js';
 import type { Export } from './export.js';
 import type { TlsOffer } from './tls/credentials.js';
 import { clearStaleSocket } from './unix-socket.js';
@@ -35,19 +35,24 @@ export interface Inherited {
 /** Where one socket listens, in Node's words. */
 type Place = { readonly path: string } | { readonly host: string; readonly port: number } | { readonly fd: number };
 
-/** An NBD server that listens. The exports' devices stay their owner's. */
+/** An NBD server. The exports' devices stay their owner's. */
 export class NbdServer {
+  readonly #limits: typeof defaults;
+  readonly #tls: TlsOffer | undefined;
+  readonly #servers: Server[] = [];
+  readonly #connections = new Set<Connection>();
+  readonly #pool = new BufferPool();
+  readonly #workers = new WorkerPool();
+  #address: Address = { socketPath: '' };
   #closing: Promise<void> | undefined;
 
   private constructor(
-    readonly address: Address,
     private readonly exports: readonly Export[],
-    private readonly servers: readonly Server[],
-    private readonly connections: ReadonlySet<Connection>,
-    private readonly workers: WorkerPool,
-    private readonly grace: number,
-    private readonly tls: TlsOffer | undefined,
-  ) {}
+    { tls, ...limits }: ServerOptions,
+  ) {
+    this.#limits = { ...defaults, ...defined(limits) };
+    this.#tls = tls;
+  }
 
   /**
    * Listens on an address. A unix socket is for its owner alone (mode 0600).
@@ -59,55 +64,79 @@ export class NbdServer {
     address: Address | Inherited,
     options: ServerOptions = {},
   ): Promise<NbdServer> {
-    const { handshakeTimeout, grace, maximumConnections, maximumHandshakes } = { ...defaults, ...defined(options) };
-    const servers: Server[] = [];
-    const connections = new Set<Connection>();
-    const pool = new BufferPool();
-    const workers = new WorkerPool();
-    const move: ConnectionOptions['move'] = (fd, agreed, rest) => workers.take(fd, agreed, rest);
-    const accept = (socket: Socket) => {
-      const negotiating = [...connections].filter((connection) => connection.negotiating);
-      if (negotiating.length >= maximumHandshakes) negotiating[0]?.drop();
-      // Those that were moved to a worker count as well.
-      if (connections.size >= maximumConnections) {
-        socket.destroy();
-        return;
-      }
-      socket.setNoDelay(true);
-      const connection = new Connection(socket, exports, pool, { handshake: handshakeTimeout, move, tls: options.tls });
-      connections.add(connection);
-      void connection.closed.then(() => connections.delete(connection));
-    };
-    const open = (at: Place) => {
-      // A client that has said all still wants its replies.
-      const server = createServer({ allowHalfOpen: true }, accept);
-      servers.push(server);
-      return listening(server, at);
-    };
+    const server = new NbdServer(exports, options);
     try {
-      if ('descriptors' in address) {
-        const found = await Promise.all(address.descriptors.map((fd) => open({ fd })));
-        const at = found[0] ?? { socketPath: '' };
-        return new NbdServer(at, exports, servers, connections, workers, grace, options.tls);
-      }
-      if ('socketPath' in address) {
-        await clearStaleSocket(address.socketPath);
-        await open({ path: address.socketPath });
-        return new NbdServer(address, exports, servers, connections, workers, grace, options.tls);
-      }
-      const { host } = address;
-      const bound = await open({ host: host === loopback ? '127.0.0.1' : host, port: address.port });
-      const port = 'port' in bound ? bound.port : address.port;
-      if (host === loopback) {
-        const sixth = await open({ host: '::1', port }).catch((error: unknown) => error);
-        // A machine without IPv6, or a port that was free only on IPv4, when any port would do.
-        if (sixth instanceof DiskError && !hasNoSuchAddress(sixth) && address.port !== 0) throw sixth;
-      }
-      return new NbdServer({ host, port }, exports, servers, connections, workers, grace, options.tls);
+      server.#address = await server.#listen(address);
+      return server;
     } catch (error) {
-      await Promise.all(servers.map(closed));
+      await server.close();
       throw error;
     }
+  }
+
+  /** Serves the one client at the other end of a socket, and listens nowhere. */
+  static over(socket: Socket, exports: readonly Export[], options: ServerOptions = {}): NbdServer {
+    const server = new NbdServer(exports, options);
+    server.#accept(socket);
+    return server;
+  }
+
+  /** Where it listens. */
+  get address(): Address {
+    return this.#address;
+  }
+
+  async #listen(address: Address | Inherited): Promise<Address> {
+    if ('descriptors' in address) {
+      const found = await Promise.all(address.descriptors.map((fd) => this.#open({ fd })));
+      return found[0] ?? this.#address;
+    }
+    if ('socketPath' in address) {
+      await clearStaleSocket(address.socketPath);
+      await this.#open({ path: address.socketPath });
+      return address;
+    }
+    const { host } = address;
+    const bound = await this.#open({ host: host === loopback ? '127.0.0.1' : host, port: address.port });
+    const port = 'port' in bound ? bound.port : address.port;
+    if (host === loopback) {
+      const sixth = await this.#open({ host: '::1', port }).catch((error: unknown) => error);
+      // A machine without IPv6, or a port that was free only on IPv4, when any port would do.
+      if (sixth instanceof DiskError && !hasNoSuchAddress(sixth) && address.port !== 0) throw sixth;
+    }
+    return { host, port };
+  }
+
+  #open(at: Place): Promise<Address> {
+    // A client that has said all still wants its replies.
+    const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
+    this.#servers.push(server);
+    return listening(server, at);
+  }
+
+  #accept(socket: Socket): void {
+    const { handshakeTimeout, maximumConnections, maximumHandshakes } = this.#limits;
+    const connections = this.#connections;
+    const negotiating = [...connections].filter((connection) => connection.negotiating);
+    if (negotiating.length >= maximumHandshakes) negotiating[0]?.drop();
+    // Those that were moved to a worker count as well.
+    if (connections.size >= maximumConnections) {
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    const connection = new Connection(socket, this.exports, this.#pool, {
+      handshake: handshakeTimeout,
+      move: (fd, agreed, rest) => this.#workers.take(fd, agreed, rest),
+      tls: this.#tls,
+    });
+    connections.add(connection);
+    void connection.closed.then(() => connections.delete(connection));
+  }
+
+  /** Resolves when every client that is there now has gone. */
+  async clientsGone(): Promise<void> {
+    await Promise.all([...this.#connections].map(({ closed }) => closed));
   }
 
   /** The URI of the default export. */
@@ -116,7 +145,7 @@ export class NbdServer {
   }
 
   uriOf(name: string): string {
-    return exportUri(this.address, name, this.tls?.mode === 'require');
+    return exportUri(this.#address, name, this.#tls?.mode === 'require');
   }
 
   /** Accepts nobody any more, answers what has been received, and hangs up. Does not flush the devices. */
@@ -126,21 +155,16 @@ export class NbdServer {
   }
 
   async #close(): Promise<void> {
-    const stopped = this.servers.map(closed);
-    await Promise.all([...this.connections].map((connection) => connection.finish(this.grace)));
+    const stopped = this.#servers.map(closed);
+    await Promise.all([...this.#connections].map((connection) => connection.finish(this.#limits.grace)));
     await Promise.all(stopped);
-    await this.workers.close();
+    await this.#workers.close();
   }
 }
 
-function defined(options: ServerOptions): Partial<typeof defaults> {
-  const { handshakeTimeout, grace, maximumConnections, maximumHandshakes } = options;
-  return {
-    ...(handshakeTimeout === undefined ? {} : { handshakeTimeout }),
-    ...(grace === undefined ? {} : { grace }),
-    ...(maximumConnections === undefined ? {} : { maximumConnections }),
-    ...(maximumHandshakes === undefined ? {} : { maximumHandshakes }),
-  };
+/** Without those that are undefined, which would hide a default. */
+function defined(limits: Omit<ServerOptions, 'tls'>): Partial<typeof defaults> {
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
 }
 
 function hasNoSuchAddress(error: DiskError): boolean {

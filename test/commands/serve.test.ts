@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { lstat, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { lstat, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { until } from '../support/mounted.js';
 import { needs } from '../support/needs.js';
-import { attempt, disktool, disktoolPath } from '../support/run.js';
+import { attempt, disktool, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 async function fileOf(size: number): Promise<{ folder: string; path: string; socketPath: string }> {
@@ -143,6 +144,52 @@ describe('disktool serve', () => {
       expect(told.stderr).toContain('sockets were passed to us');
     },
   );
+
+  needs({ programs: ['python3', 'nbdinfo'] })('--single serves the program that started it on a socket', async () => {
+    const { path } = await fileOf(100_000);
+    const script = `
+import nbd, sys
+h = nbd.NBD()
+h.connect_command(sys.argv[1:])
+h.pwrite(b"written", 99_990)
+h.flush()
+print(h.get_size(), bytes(h.pread(10, 99_990)))
+h.shutdown()
+`;
+    const ours = [process.execPath, disktoolPath, 'serve', '--single', path];
+    expect(await run('/usr/bin/python3', ['-c', script, ...ours])).toBe(String.raw`100000 b'written\x00\x00\x00'`);
+    expect((await readFile(path)).toString('latin1', 99_990, 99_997)).toBe('written');
+  });
+
+  needs({ programs: ['nbdcopy'] })('--single serves through two pipes, and ends when its client does', async () => {
+    const { folder, path } = await fileOf(0);
+    const bytes = randomBytes(3_000_000);
+    await writeFile(path, bytes);
+    const ended: Promise<unknown>[] = [];
+    // As ssh does it.
+    const relay = createServer((socket) => {
+      const child = spawn(process.execPath, [disktoolPath, 'serve', '--single', path], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      socket.pipe(child.stdin);
+      child.stdout.pipe(socket);
+      ended.push(new Promise((resolve) => child.once('exit', resolve)));
+    });
+    const socketPath = join(folder, 'relay');
+    await new Promise<void>((resolve) => relay.listen(socketPath, resolve));
+    const copy = join(folder, 'copy');
+    await run('nbdcopy', ['--connections=1', `nbd+unix:///?socket=${socketPath}`, copy]);
+    expect((await readFile(copy)).equals(bytes)).toBe(true);
+    expect(await Promise.all(ended)).toEqual([0]);
+    await new Promise((resolve) => relay.close(resolve));
+  });
+
+  test('--single without a client on standard input says so', async () => {
+    const { path } = await fileOf(4096);
+    const { status, stderr } = await disktool(['serve', '--single', path]);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining('is no connection') });
+    expect((await disktool(['serve', '--single', '--port', '0', path])).status).toBe(2);
+  });
 
   test('--exit-with-parent ends it when its parent is killed', async () => {
     const { path, socketPath } = await fileOf(4096);

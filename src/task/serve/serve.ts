@@ -4,6 +4,7 @@ import type { OperationStats } from '../../device/layer/stats.js';
 import { DiskError } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { exitWithParent } from '../../host/parent.js';
+import { standardSocket } from '../../host/standard-socket.js';
 import { type Address, type Inherited, isWritable, loopback, NbdServer, type TlsOffer } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
@@ -17,8 +18,8 @@ const largestOfQemu = 2n ** 63n - 2n ** 30n;
 export interface ServeOptions {
   /** The first is the default export. */
   readonly exports: readonly [ExportOptions, ...ExportOptions[]];
-  /** Undefined: a socket of its own, for `run`. */
-  readonly address: Address | Inherited | undefined;
+  /** Undefined: a socket of its own, for `run`. `standard`: the one client on our standard input and output. */
+  readonly address: Address | Inherited | 'standard' | undefined;
   /** A shell command: serving ends when it does. */
   readonly run?: string | undefined;
   /** Written once clients can connect. */
@@ -49,10 +50,10 @@ export interface ServeResult {
 }
 
 /**
- * Serves disks over NBD until the signal fires or the command ends; then answers what has been received, makes everything
+ * Serves disks over NBD until the signal fires, the command ends or the single client leaves; then answers what has been received, makes everything
  * durable and resolves.
  *
- * @param onReady called with each export once clients can connect
+ * @param onReady called with each export once clients can connect; not for a single client, who is there already
  * @throws {DiskError} what opening, listening, starting the command or the last flush throws
  */
 export async function serve(
@@ -86,6 +87,7 @@ async function serveOpened(
   context: TaskContext,
   onReady: (ready: ServeReady[]) => void,
 ): Promise<number> {
+  if (wanted === 'standard') return await serveSingle(opened, tls, pidFile, context);
   await using privately = wanted === undefined ? await PrivateSocket.create() : undefined;
   const address = wanted ?? { socketPath: privately?.path ?? '' };
   warnOfStrangers(address, tls, context);
@@ -107,6 +109,25 @@ async function serveOpened(
       return await runBeside(run, server.address, server.uriOf(first.name), first.name, context);
     }
     await aborted(context.signal);
+    return 0;
+  } finally {
+    await server.close();
+    if (pidFile !== undefined) await rm(pidFile, { force: true });
+  }
+}
+
+/** Serves the client that started us, until it leaves. */
+async function serveSingle(
+  opened: readonly OpenExport[],
+  tls: TlsOffer | undefined,
+  pidFile: string | undefined,
+  { signal }: TaskContext,
+): Promise<number> {
+  const exports = opened.map(({ exported }) => exported);
+  const server = NbdServer.over(standardSocket(), exports, { tls });
+  try {
+    if (pidFile !== undefined) await writePid(pidFile);
+    await Promise.race([server.clientsGone(), aborted(signal)]);
     return 0;
   } finally {
     await server.close();
