@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mount } from './mounts.js';
+import { processStat } from './process-table.js';
 
 /** Why a guard thawed of its own accord. */
 export type ThawReason =
@@ -106,16 +107,9 @@ function isRecord(value: unknown): value is FreezeRecord {
   );
 }
 
-/** When a process was started, in clock ticks since boot: proc(5), /proc/PID/stat, field 22. Undefined: it is gone. */
+/** When a process was started, in clock ticks since boot. Undefined: it is gone. */
 export function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The second field is the program's name in parentheses, which may hold anything.
-    const [state, ...rest] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return state === 'Z' || state === 'X' ? undefined : rest[18];
-  } catch {
-    return undefined;
-  }
+  return processStat(pid)?.startTime;
 }
 
 export function isAlive({ pid, startTime }: FreezeRecord['guard']): boolean {
