@@ -64,7 +64,8 @@ Layers stand between the disk and its clients in one order, from the disk outwar
     ...addressFlags,
     run: Flags.string({
       summary: 'serve a shell command on a socket of its own, until it ends',
-      description: 'It finds the export by $uri, $nbd, $unixsocket (or $port) and $exportname; its status is ours.',
+      description:
+        'It finds the export by $uri, $nbd, $unixsocket (or $port) and $exportname; its status is ours. A signal to us reaches all that it has started, and the disk is served until they have ended: for 10 seconds, then they are killed. What is in a session of its own (setsid, daemons) is left alone. Ctrl-C in a terminal is for the command to answer.',
       helpValue: 'COMMAND',
     }),
     'pid-file': Flags.string({
@@ -107,8 +108,8 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       tls: tlsAsked(flags),
     };
     const { status, stats } = await serve(options, this.context, (ready) => {
-      // The command has our standard output.
-      if (flags.run !== undefined) return;
+      this.commandOnTerminal = flags.run !== undefined;
+      if (flags.run !== undefined) return; // The command has our standard output.
       if (this.jsonEnabled()) this.logJson(ready.length === 1 ? ready[0] : { exports: ready });
       else for (const { name, size, uri } of ready) this.log(`serving ${name} (${formatSize(size)}) at ${uri}`);
     });

@@ -6,6 +6,7 @@ set -eu
 packages='
 attr
 bcache-tools
+bsdutils
 btrfs-progs
 cryptsetup-bin
 dosfstools

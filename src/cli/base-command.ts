@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { Command, Flags, type Interfaces } from '@oclif/core';
 import { hasCode } from '../error/disk-error.js';
+import { isInForeground } from '../host/terminal.js';
 import type { TaskContext } from '../task/context.js';
 import { explain, type Failure } from './failure.js';
 import { toJson } from './json.js';
@@ -39,12 +40,14 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   protected commandLine: string[] | undefined;
   /** The exit status when nothing throws. */
   protected status = 0;
+  /** Somebody's command runs on our terminal: a Ctrl-C reaches it too, and it is the one to say what that means. */
+  protected commandOnTerminal = false;
 
   readonly #abort = new AbortController();
   #stoppedBy: (typeof stopSignals)[number] | undefined;
   readonly #listeners = stopSignals.map((signal) => ({ signal, listener: () => this.#stop(signal) }));
 
-  /** Fires on SIGINT, SIGTERM and SIGHUP. */
+  /** Fires on SIGINT, SIGTERM and SIGHUP, unless a command on our terminal answers the Ctrl-C. */
   protected get signal(): AbortSignal {
     return this.#abort.signal;
   }
@@ -126,6 +129,7 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   }
 
   #stop(signal: (typeof stopSignals)[number]): void {
+    if (signal === 'SIGINT' && this.commandOnTerminal && isInForeground()) return;
     this.#stoppedBy ??= signal;
     this.#abort.abort(new Error(signal));
   }

@@ -73,7 +73,7 @@ export async function runProgram(
 export interface Command {
   /** Settles when it has ended; rejects with DiskError when it could not be started. */
   readonly ended: Promise<Ended>;
-  /** Sends a signal to it; where it has a process group of its own, to all that it started in there. */
+  /** Sends a signal to it and to what it started. */
   send(signal: NodeJS.Signals): void;
 }
 
@@ -83,17 +83,22 @@ export interface Command {
  */
 export function startCommand(command: readonly string[]): Command {
   const [name = '', ...args] = command;
-  return commandOf(name, execa(name, args, { ...ofUsers, detached: true }), (pid, signal) =>
-    process.kill(-pid, signal),
-  );
+  const child = execa(name, args, { ...ofUsers, detached: true });
+  const { pid } = child;
+  return { ended: endOf(name, child), send: (signal) => pid !== undefined && sendTo(-pid, signal) };
 }
 
-/** Starts a shell command on our own standard streams and terminal, beside us in our process group. */
-export function startShell(command: string, env: Readonly<Record<string, string>>): Command {
-  return commandOf('sh', execa('sh', ['-c', command], { ...ofUsers, env }), (pid, signal) => process.kill(pid, signal));
+/** Sends a signal to a process, or to the process group -`pid`, if it is there and ours. */
+export function sendTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // Nobody is left, or it is somebody else's.
+  }
 }
 
-const ofUsers = { stdio: 'inherit', cleanup: false, reject: false } as const;
+/** How a user's command is started. */
+export const ofUsers = { stdio: 'inherit', cleanup: false, reject: false } as const;
 
 /** What is told of how a child process of execa ended. */
 interface Outcome {
@@ -103,27 +108,11 @@ interface Outcome {
   readonly cause?: unknown;
 }
 
-function commandOf(
-  name: string,
-  child: { readonly pid?: number | undefined } & PromiseLike<Outcome>,
-  kill: (pid: number, signal: NodeJS.Signals) => void,
-): Command {
-  return {
-    ended: Promise.resolve(child).then((result) => {
-      if (result.exitCode === undefined && result.signal === undefined) {
-        throw systemError(`start ${name}`, result.code ?? 'EIO', { cause: result.cause });
-      }
-      return { status: result.exitCode, signal: result.signal };
-    }),
-    send: (signal) => {
-      if (child.pid === undefined) return;
-      try {
-        kill(child.pid, signal);
-      } catch {
-        // Nobody is left.
-      }
-    },
-  };
+/** How a child process of execa ended; rejects with DiskError when it could not be started. */
+export async function endOf(name: string, child: PromiseLike<Outcome>): Promise<Ended> {
+  const { exitCode, signal, code, cause } = await child;
+  if (exitCode === undefined && signal === undefined) throw systemError(`start ${name}`, code ?? 'EIO', { cause });
+  return { status: exitCode, signal };
 }
 
 /** A program of our own that outlives us, and is spoken to in lines. */

@@ -61,6 +61,8 @@ export const packages = {
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
+  script: 'bsdutils',
+  setsid: 'util-linux',
   sfdisk: 'fdisk',
   sgdisk: 'gdisk',
   losetup: 'mount',
