@@ -130,10 +130,11 @@ export function layout<const F extends Fields>(name: string, options: LayoutOpti
     },
     put(view, values, base = 0) {
       checkFit(view, base);
-      for (const [fieldName, value] of Object.entries(values)) {
+      // Not by Object.entries, which makes arrays: servers come here for each reply.
+      for (const fieldName in values) {
         const field = fields[fieldName];
         if (field === undefined) throw new Error(`${name} has no field ${fieldName}`);
-        write(field, view, base, little, value);
+        write(field, view, base, little, values[fieldName]);
       }
     },
   };

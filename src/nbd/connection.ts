@@ -108,8 +108,18 @@ export class Connection implements Served {
 
   /** Takes what has arrived from the client; the chunk is the caller's again when it returns. */
   receive(chunk: Buffer): void {
+    // What is answered at once leaves at once, all of it together.
+    const scheduled = this.#scheduled;
+    this.#scheduled = true;
     this.#session.receive(chunk);
+    this.#scheduled = scheduled;
+    if (!scheduled && (this.#queue.length > 0 || this.#ending)) this.#flush();
     if (this.#session.full) this.#carrier.pause();
+  }
+
+  /** The client asks faster than it takes replies: it is not listened to. */
+  get full(): boolean {
+    return this.#session.full;
   }
 
   readonly #onData = (chunk: Buffer) => this.receive(chunk);

@@ -1,6 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { DiskError } from '../error/disk-error.js';
 import { errnoOf, wrapSystemError } from '../host/errno.js';
+import { socketFd, widenSends } from '../host/socket.js';
 import { BufferPool } from './buffer-pool.js';
 import { Connection } from './connection.js';
 import type { Export } from './export.js';
@@ -125,6 +126,8 @@ export class NbdServer {
       return;
     }
     socket.setNoDelay(true);
+    const fd = socket.remoteFamily === undefined ? socketFd(socket) : undefined;
+    if (fd !== undefined) widenSends(fd);
     const connection = new Connection(socket, this.exports, this.#pool, {
       handshake: handshakeTimeout,
       move: (fd, agreed, rest) => this.#workers.take(fd, agreed, rest),

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { limitSends } from '../../host/socket.js';
+import { limitSends, receiveNow, socketFd, widenSends } from '../../host/socket.js';
 import { BufferPool } from '../buffer-pool.js';
 import { Connection } from '../connection.js';
 import { Attention } from './attention.js';
@@ -23,11 +23,20 @@ port.on('message', (message: ToWorker) => {
 });
 
 function serve({ id, socket: fd, device: plain, readOnly, style, allocation, rest }: Handover): void {
+  const take = (size: number) => connections.get(id)?.receive(received.subarray(0, size));
+  const source = {
+    poll: () => {
+      const from = connections.get(id)?.full === false ? socketFd(socket) : undefined;
+      const size = from === undefined ? 0 : receiveNow(from, received);
+      if (size > 0) take(size);
+      return size > 0;
+    },
+  };
   const onread = {
     buffer: received,
     callback: (size: number) => {
-      attention.pay();
-      connections.get(id)?.receive(received.subarray(0, size));
+      attention.pay(source);
+      take(size);
       return true;
     },
   };
@@ -36,11 +45,13 @@ function serve({ id, socket: fd, device: plain, readOnly, style, allocation, res
   const socket = new Socket(socketOptions);
   const { device, file } = openPlain(plain);
   limitSends(fd);
+  if (socket.remoteFamily === undefined) widenSends(fd);
   const agreed = { export: { name: '', description: '', device, readOnly }, style, allocation };
   const connection = new Connection(socket, agreed, pool, { takesFiles: true });
   connections.set(id, connection);
   void connection.closed.then(async () => {
     connections.delete(id);
+    attention.forget(source);
     // Waits for the requests that still run.
     await file.close();
     const message: FromWorker = { closed: id };
