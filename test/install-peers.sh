@@ -35,6 +35,7 @@ squashfs-tools
 util-linux
 xfsprogs
 zerofree
+zstd
 '
 
 if [ "${1-}" = --list ]; then

@@ -68,6 +68,7 @@ export const packages = {
   losetup: 'mount',
   tune2fs: 'e2fsprogs',
   zerofree: 'zerofree',
+  zstd: 'zstd',
 } as const;
 export type Program = keyof typeof packages;
 
