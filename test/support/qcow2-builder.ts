@@ -41,7 +41,7 @@ export function buildQcow2(clusters: readonly BuiltCluster[], size: number, clus
     if (cluster === 'zero') view.setBigUint64(entry, QCOW_OFLAG_ZERO);
     else if ('data' in cluster) {
       view.setBigUint64(entry, QCOW_OFLAG_COPIED | BigInt(end));
-      chunks.push(cluster.data);
+      chunks.push(Buffer.concat([cluster.data, new Uint8Array(clusterSize - cluster.data.length)]));
       end += clusterSize;
     } else {
       const stored = deflateRawSync(cluster.deflated, { windowBits: 12 });

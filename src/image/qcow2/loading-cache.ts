@@ -41,8 +41,10 @@ export class LoadingCache<Value extends { readonly byteLength: number }> {
     return value;
   }
 
-  /** The value that is being loaded, or that `load` brings. */
+  /** The value that is there, or is being loaded, or that `load` brings. */
   load(key: number, load: Load<Value>): Promise<Value> {
+    const known = this.known(key);
+    if (known !== undefined) return Promise.resolve(known);
     const found = this.#loading.get(key);
     if (found !== undefined) return found;
     const loading = this.#loadInTurn(key, load);
