@@ -149,7 +149,7 @@ export class L2Entries {
         throw this.#wrong(offset + entry, 'L2E_OFFSET_MASK', hex(host), expected);
       }
       if (host >= this.format.dataEnd) {
-        throw this.#wrong(offset + entry, 'L2E_OFFSET_MASK', hex(host), `below ${hex(this.format.dataEnd)}, its end`);
+        throw this.#wrong(offset + entry, 'L2E_OFFSET_MASK', hex(host), this.#inside);
       }
       this.#host = host + inCluster;
     }
@@ -182,11 +182,16 @@ export class L2Entries {
     const sectors = (descriptor >>> this.#sectorsShift) + 1;
     const host = (descriptor & ((1 << this.#sectorsShift) - 1)) * two32 + lower;
     if (host >= this.format.dataEnd) {
-      throw this.#wrong(at, 'host cluster offset', hex(host), `below ${hex(this.format.dataEnd)}, its end`);
+      throw this.#wrong(at, 'host cluster offset', hex(host), this.#inside);
     }
     this.#kind = 'compressed';
     this.#host = host;
     this.#stored = sectors * compressedSectorSize - (host % compressedSectorSize);
+  }
+
+  get #inside(): string {
+    const { dataEnd, external } = this.format;
+    return `below ${hex(dataEnd)}, where the ${external ? 'data file' : 'file'} ends`;
   }
 
   #wrong(at: number, field: string, actual: string | number, expected: string | number): DiskError {

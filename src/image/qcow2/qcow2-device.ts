@@ -18,11 +18,11 @@ import type { Tables } from './tables.js';
 const mostParts = 8;
 /** Bytes. */
 const largestRequest = 32 << 20;
-/** Extents a batch, and L2 tables that are looked at for one. */
+/** Extents a batch. */
 const batchSize = 256;
-const tablesABatch = 64;
-/** Entries of the L1 table that are looked at for one hole: the rest joins on. */
-const entriesALook = 65536;
+/** Entries that are looked at for a batch, of L1 tables for one hole: others must have their turn, and the rest joins on. */
+const entriesABatch = 1 << 18;
+const entriesAHole = 1 << 16;
 
 /** What an image is read from. */
 export interface Qcow2Parts {
@@ -188,9 +188,9 @@ export class Qcow2Device extends BlockDevice {
     this.#preallocated ??= isMetadataPreallocated(this.#file, this.header);
     const asksFile = await this.#preallocated;
     let looked = 0;
-    for (let at = offset; at < end && batch.count < batchSize && looked < tablesABatch; at = batch.end(at)) {
+    for (let at = offset; at < end && batch.count < batchSize && looked < entriesABatch; at = batch.end(at)) {
       const index = Number(at >> this.#coverageBits);
-      const absent = this.#tables.absent(index, entriesALook);
+      const absent = this.#tables.absent(index, entriesAHole);
       if (absent > 0) {
         const stop = min(BigInt(index + absent) << this.#coverageBits, end);
         await this.#addUnallocated(batch, at, stop, options);
@@ -200,7 +200,7 @@ export class Qcow2Device extends BlockDevice {
       const tableStart = BigInt(index) << this.#coverageBits;
       const to = Number(min(end - tableStart, BigInt(this.#coverage)));
       const tableEnd = tableStart + BigInt(to);
-      looked++;
+      looked += Math.ceil(Number(tableEnd - at) / this.#clusterSize);
       for (let from = at; from < tableEnd && batch.count < batchSize; from = batch.end(from)) {
         this.#entries.run(table, Number(tableStart), Number(from - tableStart), to, asksFile, run);
         const stop = from + BigInt(run.length);
@@ -254,7 +254,7 @@ export class Qcow2Device extends BlockDevice {
     return done;
   }
 
-  /** The image's own file last; the first failure is thrown once all have been tried. */
+  /** All of them, whatever fails; then the first failure is thrown. */
   protected async doClose(): Promise<void> {
     const devices = [this.#backing, this.#data === this.#file ? undefined : this.#data, this.#file];
     const closed = await Promise.allSettled(devices.map((device) => device?.close()));

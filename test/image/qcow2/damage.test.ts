@@ -76,7 +76,11 @@ test('refuses a cluster that is not aligned, outside the file, or past 2^53', as
   );
   for (const offset of [BigInt(image.file.length), 1n << 53n, (1n << 56n) - 4096n]) {
     view.setBigUint64(l2, offset);
-    await expectRefusal(image.file, 'CORRUPT', /L2E_OFFSET_MASK is 0x[0-9a-f]+, expected below 0x5000, its end$/);
+    await expectRefusal(
+      image.file,
+      'CORRUPT',
+      /L2E_OFFSET_MASK is 0x[0-9a-f]+, expected below 0x5000, where the file ends$/,
+    );
   }
 });
 
