@@ -1,9 +1,9 @@
 import { constants, inflateRaw } from 'node:zlib';
 import { bytesOf } from '../../binary/layout.js';
-import { zstdDecompress } from '../../binary/zstd.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { readView } from '../../device/read-view.js';
 import { DiskError } from '../../error/disk-error.js';
+import { zstdDecompress } from '../../host/zstd.js';
 import type { Run } from './l2-entries.js';
 import { LoadingCache } from './loading-cache.js';
 import type { compressionTypes } from './on-disk.js';
