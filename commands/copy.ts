@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { forceShare, imageArg, strict } from '../src/cli/flags.js';
+import { convertFlag, imageArg, imageFlags, sourceOf, strict } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { describeSparsify } from '../src/cli/view/sparsify.js';
 import { DiskError } from '../src/error/disk-error.js';
@@ -19,6 +19,10 @@ DST appears whole or not at all, and is on the disk when the command ends. A blo
     {
       description: 'Leave out what the guest has deleted',
       command: '<%= config.bin %> copy --sparsify guest.img small.img',
+    },
+    {
+      description: 'Make a raw image of a qcow2 image',
+      command: '<%= config.bin %> copy --convert raw guest.qcow2 guest.img',
     },
     { description: 'Write an image to a disk', command: '<%= config.bin %> copy guest.img /dev/sdx' },
     {
@@ -39,13 +43,15 @@ DST appears whole or not at all, and is on the disk when the command ends. A blo
   static override flags = {
     sparsify: Flags.boolean({ summary: 'leave out what the filesystems in the image call free' }),
     force: Flags.boolean({ char: 'f', summary: 'replace a file that is there already' }),
-    'force-share': forceShare,
+    ...imageFlags,
+    ...convertFlag,
     strict,
   };
 
   async run(): Promise<CopyResult | SparsifyReport> {
     const { source, destination } = this.args;
-    const { sparsify, strict, force, 'force-share': forceShare } = this.flags;
+    const { sparsify, strict, force, convert } = this.flags;
+    const options = { ...sourceOf(this.flags), force, convert };
     if (destination === '-' && this.jsonEnabled()) {
       throw new DiskError('USAGE', '--json and - both need standard output: choose one');
     }
@@ -54,14 +60,14 @@ DST appears whole or not at all, and is on the disk when the command ends. A blo
       // A plain copy need not wait for the parsers of partition tables and filesystems to load.
       const { sparsifyCopy } = await import('../src/task/sparsify/sparsify-copy.js');
       const report = await this.withProgress(`copy ${source}`, (context) =>
-        sparsifyCopy(source, destination, { force, forceShare }, context),
+        sparsifyCopy(source, destination, options, context),
       );
       this.status = reportStatus(report, strict);
       if (!silent) this.log(describeSparsify(report));
       return report;
     }
     const result = await this.withProgress(`copy ${source}`, (context) =>
-      copyImage(source, destination, { force, forceShare }, context),
+      copyImage(source, destination, options, context),
     );
     const how = result.cloned ? 'shared with the source' : `${formatSize(result.written)} written`;
     if (!silent) this.log(`${destination}: ${formatSize(result.size)}, ${how}`);

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { forceShare, imageArg } from '../src/cli/flags.js';
+import { imageArg, imageFlags, sourceOf } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { DiskError } from '../src/error/disk-error.js';
 import { type DownloadResult, download } from '../src/task/download.js';
@@ -36,17 +36,17 @@ OUT appears whole or not at all, and is on the disk when the command ends.`;
       char: 'f',
       summary: 'replace a file that is there already; copy what there is of a partition that is cut short',
     }),
-    'force-share': forceShare,
+    ...imageFlags,
   };
 
   async run(): Promise<DownloadResult> {
     const { image, device, output } = this.args;
-    const { force, 'force-share': forceShare } = this.flags;
+    const { force } = this.flags;
     if (output === '-' && this.jsonEnabled()) {
       throw new DiskError('USAGE', '--json and - both need standard output: choose one');
     }
     const result = await this.withProgress(`download ${device}`, (context) =>
-      download(image, device, output, { force, forceShare }, context),
+      download(image, device, output, { ...sourceOf(this.flags), force }, context),
     );
     if (!this.jsonEnabled() && output !== '-') {
       this.log(`${output}: ${result.device}, ${formatSize(result.size)}, ${formatSize(result.written)} written`);

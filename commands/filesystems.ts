@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { forceShare, imageArg } from '../src/cli/flags.js';
+import { imageArg, imageFlags, sourceOf } from '../src/cli/flags.js';
 import { describeFilesystems, remarks } from '../src/cli/view/filesystems.js';
 import { type Listing, listFilesystems } from '../src/task/list-filesystems.js';
 
@@ -23,12 +23,12 @@ A filesystem that was not unmounted in good order, or that is damaged, is listed
   static override flags = {
     all: Flags.boolean({ summary: 'list partitions, the disk, and what is no filesystem as well' }),
     long: Flags.boolean({ char: 'l', summary: 'say all that is known of each' }),
-    'force-share': forceShare,
+    ...imageFlags,
   };
 
   async run(): Promise<Listing> {
-    const { all, long, 'force-share': share } = this.flags;
-    const listing = await listFilesystems({ image: this.args.image, all, forceShare: share }, this.context);
+    const { all, long } = this.flags;
+    const listing = await listFilesystems({ image: this.args.image, all, ...sourceOf(this.flags) }, this.context);
     if (!this.jsonEnabled()) {
       const words = describeFilesystems(listing, long);
       if (words !== '') this.log(words);

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { forceShare, imageDescription, rangeFlag } from '../src/cli/flags.js';
+import { imageDescription, imageFlags, rangeFlag, sourceOf } from '../src/cli/flags.js';
 import { cowOf, layerFlags, layersOf } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { addressFlags, addressOf, type NamedSource, sourceFlags, sourcesOf } from '../src/cli/serve-flags.js';
@@ -60,7 +60,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
     'export-name': Flags.string({ char: 'x', summary: 'name the export', helpValue: 'NAME', default: '' }),
     'read-only': Flags.boolean({ char: 'r', summary: 'refuse writes' }),
     force: Flags.boolean({ char: 'f', summary: 'serve for writing although somebody else reads the image' }),
-    'force-share': forceShare,
+    ...imageFlags,
     ...addressFlags,
     run: Flags.string({
       summary: 'serve a shell command on a socket of its own, until it ends',
@@ -95,7 +95,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       cow,
       layers: layersOf(flags),
       force: flags.force,
-      forceShare: flags['force-share'],
+      ...sourceOf(flags),
     };
     const exportOf = (named: NamedSource) => ({ ...common, ...named });
     const options: ServeOptions = {

@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
 import { explain } from '../src/cli/failure.js';
-import { forceShare, sizeFlag, strict } from '../src/cli/flags.js';
+import { convertFlag, imageFlags, sizeFlag, sourceOf, strict } from '../src/cli/flags.js';
 import { describeSparsify } from '../src/cli/view/sparsify.js';
 import { DiskError } from '../src/error/disk-error.js';
 import type { TaskContext } from '../src/task/context.js';
@@ -60,7 +60,8 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
       char: 'f',
       summary: 'wipe what --zero names, go on although others read the image, replace OUT',
     }),
-    'force-share': forceShare,
+    ...imageFlags,
+    ...convertFlag,
     strict,
   };
 
@@ -98,20 +99,10 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
   }
 
   #sparsify(image: string, context: TaskContext): Promise<SparsifyReport> {
-    const {
-      output,
-      'dry-run': dryRun,
-      'force-share': forceShare,
-      ignore,
-      zero,
-      minimum,
-      scan,
-      discard,
-      force,
-    } = this.flags;
-    const common = { forceShare, ignore, zero, minimum, force };
+    const { output, 'dry-run': dryRun, ignore, zero, minimum, scan, discard, force, convert } = this.flags;
+    const common = { ...sourceOf(this.flags), ignore, zero, minimum, force };
     return output === undefined || dryRun
       ? sparsify(image, { ...common, dryRun, scan, discard }, context)
-      : sparsifyCopy(image, output, common, context);
+      : sparsifyCopy(image, output, { ...common, convert }, context);
   }
 }

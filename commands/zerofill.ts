@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { sizeFlag, strict } from '../src/cli/flags.js';
+import { formatFlag, sizeFlag, strict } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { type ZerofillResult, zerofill } from '../src/task/zerofill/zerofill.js';
 
@@ -29,14 +29,15 @@ Where the image itself can be changed, "sparsify" gives the room back at once an
       description: 'Without it, 1 % of the filesystem and at least 64M.',
     }),
     force: Flags.boolean({ char: 'f', summary: 'write to an image although others have it open to read' }),
+    ...formatFlag,
     strict,
   };
 
   async run(): Promise<ZerofillResult> {
     const { target } = this.args;
-    const { reserve, force } = this.flags;
+    const { reserve, force, format } = this.flags;
     const result = await this.withProgress(`zerofill ${target}`, (context) =>
-      zerofill(target, { reserve, force }, context),
+      zerofill(target, { reserve, force, format }, context),
     );
     if (result.kind === 'image') this.#leftAlone(result.volumes);
     if (!this.jsonEnabled() && !this.flags.quiet) {

@@ -22,6 +22,7 @@ export type { Filesystem, FilesystemState, Usage } from './filesystem/filesystem
 export { findVolume } from './guest/find-volume.js';
 export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } from './guest/free-space.js';
 export { type Content, type Guest, openGuest, type Volume } from './guest/guest.js';
+export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
 export type { Progress, TaskContext } from './task/context.js';
 export { type CopyImageOptions, copyImage } from './task/copy.js';

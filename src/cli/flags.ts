@@ -1,6 +1,8 @@
 import { Args, Flags } from '@oclif/core';
 import type { Range } from '../binary/range-set.js';
 import { DiskError } from '../error/disk-error.js';
+import { type ImageFormat, imageFormats } from '../image/image-format.js';
+import type { SourceOptions } from '../image/open-image.js';
 import { parseDuration, parseSize } from './quantities.js';
 
 /** The flags and arguments that several verbs share: one meaning, one wording. */
@@ -25,11 +27,45 @@ export const imageDescription = 'the disk image: a file, a block device or an nb
 export const imageArg = (description = imageDescription) =>
   Args.string({ description, required: true, ignoreStdin: true });
 
-export const forceShare = Flags.boolean({
+const forceShare = Flags.boolean({
   char: 'U',
   summary: 'read the image although somebody is writing to it',
   description: 'What is read may be torn: it shows different moments of the disk.',
 });
+
+const format = Flags.option({ options: imageFormats })({
+  summary: 'the format of the image, which is otherwise found out by its first bytes',
+  description:
+    'A guest can write any first bytes: an image that names other files (a backing file, a data file) is opened only when its format is said.',
+});
+
+/** What is said of an image that is read. */
+export const imageFlags = {
+  format,
+  snapshot: Flags.string({
+    summary: 'read this internal snapshot of a qcow2 image, by its name or ID',
+    helpValue: 'NAME',
+  }),
+  'force-share': forceShare,
+};
+
+/** What is said of an image that is changed. */
+export const formatFlag = { format };
+
+export const convertFlag = {
+  convert: Flags.option({ options: ['raw'] as const })({
+    summary: 'the format of the copy, which is otherwise that of the image',
+  }),
+};
+
+/** What the flags say of the image. */
+export function sourceOf(flags: {
+  readonly format?: ImageFormat | undefined;
+  readonly snapshot?: string | undefined;
+  readonly 'force-share': boolean;
+}): SourceOptions {
+  return { format: flags.format, snapshot: flags.snapshot, forceShare: flags['force-share'] };
+}
 
 export const strict = Flags.boolean({
   summary: 'exit with status 3 when anything was left alone',

@@ -2,6 +2,10 @@ import { viewOf } from '../binary/layout.js';
 import type { BlockDevice } from '../device/block-device.js';
 import { imageHead, signatures } from './on-disk.js';
 
+/** The formats that we read ourselves, as QEMU names them. */
+export const imageFormats = ['raw', 'qcow2'] as const;
+export type ImageFormat = (typeof imageFormats)[number];
+
 /** The format of an image as QEMU names it (`qcow2`, `vmdk`), by its signature; `raw` when it has none. */
 export async function detectImageFormat(device: BlockDevice): Promise<string> {
   if (device.facts.size < BigInt(imageHead.size)) return 'raw';

@@ -1,133 +1,65 @@
-import type { BigIntStats } from 'node:fs';
 import type { BlockDevice } from '../device/block-device.js';
-import { FileDevice } from '../device/file-device.js';
-import { HostBlockDevice } from '../device/host-block-device.js';
 import { DiskError } from '../error/disk-error.js';
-import { identify } from '../host/file-identity.js';
-import { hostFilesystem } from '../host/filesystem-type.js';
-import { closeFile, findFile, statFile } from '../host/open-file.js';
-import type { Opening, ShareOptions } from './exclusion.js';
-import { detectImageFormat } from './image-format.js';
-import { openBlockDevice, openRegularFile } from './open-exclusively.js';
+import { detectImageFormat, type ImageFormat } from './image-format.js';
+import { type OpenRawOptions, openRaw } from './open-raw.js';
 
-export interface OpenOptions extends ShareOptions {
-  access: 'read' | 'write';
-  /** Taken for raw bytes, whatever they start with. */
-  format?: 'raw' | undefined;
-  signal?: AbortSignal | undefined;
+/** What an image is, where its own bytes are not to be asked. */
+export interface SourceOptions {
+  /** Undefined: found out by the image's first bytes, which a guest may have written: then no other file is opened. */
+  readonly format?: ImageFormat | undefined;
+  /** The ID or name of an internal snapshot to be read instead of the current disk. */
+  readonly snapshot?: string | undefined;
+  /** Read although somebody writes. */
+  readonly forceShare?: boolean | undefined;
 }
 
-/** Bytes: what a host's block size is believed between. */
-const smallestBlock = 512n;
-const largestBlock = 1n << 20n;
-const usualBlock = 4096;
-/** Filesystems without a disk behind them: reading never waits, and there is nothing to flush to. */
-const inMemory = ['tmpfs'];
+export interface OpenOptions extends OpenRawOptions, SourceOptions {
+  readonly forceShare?: boolean | undefined;
+}
+
+const formats = new WeakMap<BlockDevice, ImageFormat>();
+
+/** The format of an image that {@link openImage} has opened; `raw` for any other device. */
+export function formatOf(device: BlockDevice): ImageFormat {
+  return formats.get(device) ?? 'raw';
+}
 
 /**
- * The one door: opens a disk image, a block device or an NBD export, raw for now. Nobody else writes to it while the device is open, and
- * nobody else has it open at all when `access` is `write`; closing the device drops every lock. (What an NBD server lets
- * others do is its own affair.)
+ * The one door: opens a disk image of any format that we know, a block device or an NBD export.
  *
  * @param path as the user gave it: it stands so in every message
- * @throws {DiskError} NOT_FOUND; BUSY (`facts.reason`: `in-use-by-writer`, `in-use-by-reader`, `in-use-by-lock`); UNSAFE
- * when no lock can be taken for writing; READ_ONLY; UNSUPPORTED for other formats, kinds of file and URIs; USAGE; IO
+ * @throws {DiskError} as {@link openRaw}; as reading the format does: CORRUPT; UNSUPPORTED for formats that are not read,
+ * or not written; UNSAFE (`reason`: `other-file`) when the image names another file, and nobody has said its format
  */
 export async function openImage(path: string, options: OpenOptions): Promise<BlockDevice> {
-  const { format, signal } = options;
-  const device = await openAnywhere(path, options);
+  const { format, access, signal, snapshot } = options;
+  const file = await openRaw(path, options);
   try {
     if (signal?.aborted) throw DiskError.cancelled(signal);
-    const found = format ?? (await detectImageFormat(device));
-    if (found !== 'raw') throw foreign(path, found);
-    return device;
+    const found = format ?? (await detectImageFormat(file));
+    if (found === 'raw') {
+      if (snapshot === undefined) return file;
+      throw new DiskError('USAGE', `${path}: is a raw image, which has no snapshots inside`, { device: path });
+    }
+    if (found !== 'qcow2') throw foreign(path, found);
+    if (access === 'write') throw onlyRead(path);
+    // Loaded for those who need it alone.
+    const { openQcow2Chain } = await import('./qcow2/open-chain.js');
+    const disk = await openQcow2Chain(path, file, { ...options, trusted: format !== undefined });
+    formats.set(disk, found);
+    return disk;
   } catch (error) {
-    await device.close();
+    await file.close();
     throw error;
   }
 }
 
-async function openAnywhere(path: string, options: OpenOptions): Promise<BlockDevice> {
-  if (/^nbd/i.test(path)) {
-    // Loaded for those who need it alone: every command opens images, and few of them over NBD.
-    const { isNbdUri, NbdDevice } = await import('../nbd/index.js');
-    // Who else uses the disk is the server's affair.
-    if (isNbdUri(path)) return await NbdDevice.connect(path, options);
-  }
-  refuseUri(path);
-  return await openRaw(path, { ...options, onWarning: once(options.onWarning) });
-}
-
-async function openRaw(path: string, { access, signal, ...options }: OpenOptions): Promise<BlockDevice> {
-  if (signal?.aborted) throw DiskError.cancelled(signal);
-  const { fd: place, stats } = await findFile(path);
-  const refusal = refuseKind(path, stats);
-  if (refusal !== undefined) {
-    await closeFile(place);
-    throw refusal;
-  }
-  const opening: Opening = { name: path, access, file: identify(stats), options };
-  return stats.isBlockDevice()
-    ? await blockDevice(await openBlockDevice({ ...opening, rdev: stats.rdev }, place), opening)
-    : await fileDevice(await openRegularFile(opening, place), opening);
-}
-
-async function fileDevice(fd: number, { name, access }: Opening): Promise<BlockDevice> {
-  try {
-    // Asked again: until the locks were taken, the size could change.
-    const { size, blksize } = await statFile(fd, name);
-    const block = blksize < smallestBlock || blksize > largestBlock ? usualBlock : Number(blksize);
-    const kind = inMemory.includes(hostFilesystem(fd).type) ? 'memory' : 'file';
-    return new FileDevice(fd, { name, size, writable: access === 'write', blockSize: block, kind });
-  } catch (error) {
-    await closeFile(fd);
-    throw error;
-  }
-}
-
-async function blockDevice(fd: number, { name, access }: Opening): Promise<BlockDevice> {
-  try {
-    return new HostBlockDevice(fd, { name, writable: access === 'write' });
-  } catch (error) {
-    await closeFile(fd);
-    throw error;
-  }
-}
-
-/** Passes on each message the first time alone: several ways of looking find the same writer. */
-function once(onWarning: ShareOptions['onWarning']): ShareOptions['onWarning'] {
-  const said = new Set<string>();
-  return (message) => {
-    if (!said.has(message)) onWarning?.(message);
-    said.add(message);
-  };
-}
-
-/** Whether a name is a URI rather than a path. */
-export function isUri(path: string): boolean {
-  return /^[a-z][a-z0-9.+-]*:\/\//i.test(path);
-}
-
-function refuseUri(path: string): void {
-  const scheme = /^([a-z][a-z0-9.+-]*):\/\//i.exec(path)?.[1] ?? /^(nbd)(?=:)/i.exec(path)?.[1];
-  if (scheme === undefined) return;
-  throw new DiskError(
+function onlyRead(path: string): DiskError {
+  return new DiskError(
     'UNSUPPORTED',
-    `${path}: ${scheme} URIs are not supported: give a file, a block device or an nbd:// URI (a file of that name: ./${path})`,
-    { device: path, reason: 'uri' },
+    `${path}: is a qcow2 image, which is read and not changed yet: copy it with --convert raw, or serve it with --cow`,
+    { device: path, reason: 'format-qcow2' },
   );
-}
-
-function refuseKind(path: string, stats: BigIntStats): DiskError | undefined {
-  if (stats.isFile() || stats.isBlockDevice()) return undefined;
-  const kind = stats.isDirectory()
-    ? 'folder'
-    : stats.isFIFO()
-      ? 'pipe'
-      : stats.isSocket()
-        ? 'socket'
-        : 'character device';
-  return new DiskError('USAGE', `${path}: is a ${kind}, not a disk image or block device`, { device: path });
 }
 
 function foreign(path: string, format: string): DiskError {

@@ -1,13 +1,12 @@
-import { openImage } from '../image/open-image.js';
+import { openImage, type SourceOptions } from '../image/open-image.js';
 import type { TaskContext } from './context.js';
+import { type Conversion, checkConversion } from './conversion.js';
 import { type CopyResult, copyDevice } from './copy-device.js';
 import { openOutput } from './output/open-output.js';
 
-export interface CopyImageOptions {
+export interface CopyImageOptions extends SourceOptions, Conversion {
   /** What is there already is replaced. */
   readonly force?: boolean | undefined;
-  /** Read the image although somebody is writing to it. */
-  readonly forceShare?: boolean | undefined;
 }
 
 /**
@@ -19,11 +18,12 @@ export interface CopyImageOptions {
 export async function copyImage(
   image: string,
   output: string,
-  { force, forceShare = false }: CopyImageOptions,
+  { force, convert, ...source }: CopyImageOptions,
   context: TaskContext,
 ): Promise<CopyResult> {
   const { signal, onWarning } = context;
-  await using source = await openImage(image, { access: 'read', forceShare, signal, onWarning });
-  const target = await openOutput(output, { source, replace: force, signal, onWarning });
-  return await copyDevice(source, target, {}, context);
+  await using disk = await openImage(image, { ...source, access: 'read', signal, onWarning });
+  checkConversion(image, disk, convert);
+  const target = await openOutput(output, { source: disk, replace: force, signal, onWarning });
+  return await copyDevice(disk, target, {}, context);
 }

@@ -1,16 +1,14 @@
 import { DiskError } from '../error/disk-error.js';
 import { findVolume } from '../guest/find-volume.js';
 import { openGuest } from '../guest/guest.js';
-import { openImage } from '../image/open-image.js';
+import { openImage, type SourceOptions } from '../image/open-image.js';
 import type { TaskContext } from './context.js';
 import { type CopyResult, copyDevice } from './copy-device.js';
 import { openOutput } from './output/open-output.js';
 
-export interface DownloadOptions {
+export interface DownloadOptions extends SourceOptions {
   /** What is there already is replaced, and of a partition that the image cuts short what is there is copied. */
   readonly force?: boolean | undefined;
-  /** Read the image although somebody is writing to it. */
-  readonly forceShare?: boolean | undefined;
 }
 
 export interface DownloadResult extends CopyResult {
@@ -32,11 +30,11 @@ export async function download(
   image: string,
   device: string,
   output: string,
-  { force, forceShare = false }: DownloadOptions,
+  { force, ...options }: DownloadOptions,
   context: TaskContext,
 ): Promise<DownloadResult> {
   const { signal, onWarning } = context;
-  await using source = await openImage(image, { access: 'read', forceShare, signal, onWarning });
+  await using source = await openImage(image, { ...options, access: 'read', signal, onWarning });
   const guest = await openGuest(source, { signal });
   const volume = findVolume(guest, device);
   for (const warning of guest.warnings) onWarning?.(warning);

@@ -4,16 +4,14 @@ import type { Filesystem, Usage } from '../filesystem/filesystem.js';
 import { diskName } from '../guest/device-name.js';
 import { namesOf } from '../guest/find-volume.js';
 import { type Guest, openGuest, type Volume } from '../guest/guest.js';
-import { openImage } from '../image/open-image.js';
+import { openImage, type SourceOptions } from '../image/open-image.js';
 import type { Partition } from '../volume/partition-table.js';
 import type { TaskContext } from './context.js';
 
-export interface ListOptions {
+export interface ListOptions extends SourceOptions {
   readonly image: string;
   /** Lists what is no filesystem as well: swap, unknown contents, the partitions, and the disk. */
   readonly all?: boolean | undefined;
-  /** Reads the image although somebody writes to it. */
-  readonly forceShare?: boolean | undefined;
 }
 
 export interface Listing {
@@ -70,14 +68,9 @@ export interface PartitionFacts {
  * @throws {DiskError} as `openImage` and `openGuest` do
  */
 export async function listFilesystems(options: ListOptions, context: TaskContext = {}): Promise<Listing> {
-  const { image, all = false, forceShare = false } = options;
+  const { image, all = false, ...source } = options;
   const { signal, onWarning } = context;
-  await using disk = await openImage(image, {
-    access: 'read',
-    forceShare,
-    ...(onWarning === undefined ? {} : { onWarning }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  await using disk = await openImage(image, { ...source, access: 'read', signal, onWarning });
   const guest = await openGuest(disk, { signal });
   for (const warning of guest.warnings) onWarning?.(`${image}: ${warning}`);
   const contents = await Promise.all(guest.volumes.map((volume) => contentEntry(guest, volume)));

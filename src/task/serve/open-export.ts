@@ -12,7 +12,7 @@ import { memoryDevice } from '../../device/memory-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { call } from '../../host/libc.js';
-import { openImage } from '../../image/open-image.js';
+import { openImage, type SourceOptions } from '../../image/open-image.js';
 import type { Export } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 
@@ -22,7 +22,7 @@ const closeFd = promisify(close);
 /** What is served: an image, a file's bytes whatever they look like, or memory of that many bytes. */
 export type ServeSource = { readonly image: string } | { readonly file: string } | { readonly memory: bigint };
 
-export interface ExportOptions {
+export interface ExportOptions extends SourceOptions {
   readonly source: ServeSource;
   /** Of the export; empty: the default one. */
   readonly name: string;
@@ -34,8 +34,6 @@ export interface ExportOptions {
   /** Where writes go instead of to the disk: to memory, or to a new file of this name, which is gone at the end. */
   readonly cow?: 'memory' | { readonly file: string } | undefined;
   readonly layers: Omit<LayerOptions, 'overlay'>;
-  /** Read-only: although somebody writes to the image. */
-  readonly forceShare?: boolean | undefined;
   /** Although somebody else has the image open for reading. */
   readonly force?: boolean | undefined;
 }
@@ -77,7 +75,8 @@ export async function openExport(options: ExportOptions, context: TaskContext): 
   }
 }
 
-async function openSource({ source, readOnly, cow, force, forceShare }: ExportOptions, context: TaskContext) {
+async function openSource(options: ExportOptions, context: TaskContext) {
+  const { source, readOnly, cow, force, format, snapshot, forceShare } = options;
   if ('memory' in source) return memoryDevice(source.memory);
   const { signal, onWarning } = context;
   const plain = 'file' in source;
@@ -89,7 +88,8 @@ async function openSource({ source, readOnly, cow, force, forceShare }: ExportOp
       forceShare,
       signal,
       onWarning,
-      format: plain ? 'raw' : undefined,
+      format: plain ? 'raw' : format,
+      snapshot,
     });
   } catch (error) {
     if (!plain || !hasCode(error, 'NOT_FOUND')) throw error;

@@ -1,16 +1,15 @@
 import { stat } from 'node:fs/promises';
-import { openImage } from '../../image/open-image.js';
+import { openImage, type SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
+import { type Conversion, checkConversion } from '../conversion.js';
 import { copyDevice } from '../copy-device.js';
 import { openOutput } from '../output/open-output.js';
 import { type PlanOptions, planSparsify } from './plan.js';
 import type { SparsifyReport } from './report.js';
 
-export interface SparsifyCopyOptions extends PlanOptions {
+export interface SparsifyCopyOptions extends PlanOptions, SourceOptions, Conversion {
   /** What is there already is replaced. */
   readonly force?: boolean | undefined;
-  /** Read the image although somebody is writing to it. */
-  readonly forceShare?: boolean | undefined;
 }
 
 /**
@@ -22,11 +21,12 @@ export interface SparsifyCopyOptions extends PlanOptions {
 export async function sparsifyCopy(
   image: string,
   output: string,
-  { force, forceShare = false, ...options }: SparsifyCopyOptions,
+  { force, format, snapshot, forceShare, convert, ...options }: SparsifyCopyOptions,
   context: TaskContext,
 ): Promise<SparsifyReport> {
   const { signal, onWarning } = context;
-  await using source = await openImage(image, { access: 'read', forceShare, signal, onWarning });
+  await using source = await openImage(image, { access: 'read', format, snapshot, forceShare, signal, onWarning });
+  checkConversion(image, source, convert);
   context.onProgress?.({ phase: `reading the metadata of ${image}`, done: 0n });
   const { guest, freeSpace, volumes } = await planSparsify(source, options, context);
   for (const warning of guest.warnings) onWarning?.(warning);

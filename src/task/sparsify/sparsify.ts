@@ -3,7 +3,7 @@ import { min } from '../../binary/convert.js';
 import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
-import { openImage } from '../../image/open-image.js';
+import { openImage, type SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
 import { rememberAttributes } from '../remember-attributes.js';
 import { hostWarnings } from './host-warnings.js';
@@ -11,7 +11,7 @@ import { type Plan, type PlanOptions, planSparsify } from './plan.js';
 import type { SparsifyReport } from './report.js';
 import { scanZeros } from './scan-zeros.js';
 
-export interface SparsifyOptions extends PlanOptions {
+export interface SparsifyOptions extends PlanOptions, SourceOptions {
   /** Say what would be given back, and change nothing. */
   readonly dryRun?: boolean | undefined;
   /** Look for zeros in use as well. Default true. */
@@ -20,8 +20,6 @@ export interface SparsifyOptions extends PlanOptions {
   readonly force?: boolean | undefined;
   /** Allow a block device, and tell it to discard. */
   readonly discard?: boolean | undefined;
-  /** Read an image that somebody writes to (a dry run only). */
-  readonly forceShare?: boolean | undefined;
 }
 
 /** Bytes a call: so that a signal is heard, and progress seen, in a free range of terabytes. */
@@ -35,11 +33,13 @@ const pieceSize = 1n << 30n;
  * when it would lose what was not named with `force`
  */
 export async function sparsify(image: string, options: SparsifyOptions, context: TaskContext): Promise<SparsifyReport> {
-  const { dryRun = false, force = false, forceShare = false } = options;
+  const { dryRun = false, force = false, format, snapshot, forceShare } = options;
   const { signal, onWarning } = context;
   await using disk = await openImage(image, {
     access: dryRun ? 'read' : 'write',
     force,
+    format,
+    snapshot,
     forceShare,
     signal,
     onWarning,

@@ -6,6 +6,7 @@ import { typeOfContent } from '../../guest/content.js';
 import { findFreeSpace, type LeftAlone, type VolumeFreeSpace } from '../../guest/free-space.js';
 import { openGuest } from '../../guest/guest.js';
 import { alignedBuffer } from '../../host/aligned-buffer.js';
+import type { ImageFormat } from '../../image/image-format.js';
 import { openImage } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
 import { dataPieces } from '../data-pieces.js';
@@ -40,16 +41,11 @@ const depth = 4;
  */
 export async function fillImage(
   path: string,
-  { force }: { readonly force?: boolean | undefined },
+  { force, format }: { readonly force?: boolean | undefined; readonly format?: ImageFormat | undefined },
   context: TaskContext,
 ): Promise<FilledImage> {
   const { signal, onWarning } = context;
-  await using disk = await openImage(path, {
-    access: 'write',
-    ...(force === undefined ? {} : { force }),
-    ...(onWarning === undefined ? {} : { onWarning }),
-    signal,
-  });
+  await using disk = await openImage(path, { access: 'write', force, format, signal, onWarning });
   const guest = await openGuest(disk, { signal });
   for (const warning of guest.warnings) onWarning?.(warning);
   const { volumes, free } = await findFreeSpace(guest, { signal });

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { errnoOf } from '../../host/errno.js';
+import type { ImageFormat } from '../../image/image-format.js';
 import type { TaskContext } from '../context.js';
 import { type FilledImage, fillImage } from './fill-image.js';
 import { type FilledMount, fillMount } from './fill-mount.js';
@@ -9,6 +10,8 @@ export interface ZerofillOptions {
   readonly reserve?: bigint | undefined;
   /** Write to an image although others have it open to read. */
   readonly force?: boolean | undefined;
+  /** Of the image; undefined: found out. */
+  readonly format?: ImageFormat | undefined;
 }
 
 export type ZerofillResult = FilledMount | FilledImage;

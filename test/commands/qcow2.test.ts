@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import { describe, expect } from 'vitest';
+import { filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
+import { needs } from '../support/needs.js';
+import { disktool, run } from '../support/run.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+/** A guest disk, and the same compressed as qcow2. */
+async function guest() {
+  const folder = await temporaryFolder();
+  const disk = await makeGuestDisk({ in: folder });
+  const image = join(folder, 'guest.qcow2');
+  await run('qemu-img', ['convert', '-c', '-O', 'qcow2', disk.image, image]);
+  return { folder, disk, image };
+}
+
+describe('a qcow2 image', () => {
+  const it = needs({ programs: ['qemu-img', ...guestDiskPrograms] });
+
+  it('lists the same filesystems, and gives out the same partition', async () => {
+    const { folder, disk, image } = await guest();
+    const entries = async (path: string) =>
+      JSON.parse((await disktool(['filesystems', '--json', path])).stdout).entries;
+    expect(await entries(image)).toEqual(await entries(disk.image));
+    const out = join(folder, 'out.img');
+    expect((await disktool(['download', image, '/dev/sda1', out])).status).toBe(0);
+    await run('cmp', ['-n', String(disk.rootSize), '-i', `0:${disk.rootOffset}`, out, disk.image]);
+  });
+
+  it('is copied as raw when that is said, with and without its free space', async () => {
+    const { folder, disk, image } = await guest();
+    const [whole, small] = [join(folder, 'whole.img'), join(folder, 'small.img')];
+    const unsaid = await disktool(['copy', image, whole]);
+    expect(unsaid).toMatchObject({ status: 2, stderr: expect.stringContaining('--convert raw') });
+    expect((await disktool(['copy', '--convert', 'raw', image, whole])).status).toBe(0);
+    await run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', whole, image]);
+    expect((await disktool(['sparsify', image, '--output', small, '--convert', 'raw'])).status).toBe(0);
+    const root = { root: `${small}?offset=${disk.rootOffset}` };
+    expect(await filesOf(root, await temporaryFolder())).toEqual(await filesOf(disk, await temporaryFolder()));
+  });
+
+  it('is served to be read, or with an overlay for what is written', async () => {
+    const { image } = await guest();
+    const served = async (...flags: string[]) =>
+      disktool([
+        'serve',
+        image,
+        ...flags,
+        '--run',
+        'qemu-io -f raw -c "write -q -P 7 0 64k" -c "read -q -P 7 0 64k" "$uri"',
+      ]);
+    expect((await served('--cow')).status).toBe(0);
+    expect((await served('--read-only')).status).not.toBe(0);
+    expect(await served()).toMatchObject({ status: 1, stderr: expect.stringContaining('--cow') });
+    await run('qemu-img', ['check', '-q', image]);
+  });
+
+  it('is never changed in place', async () => {
+    const { image } = await guest();
+    const before = await run('sha256sum', [image]);
+    for (const verb of ['sparsify', 'zerofill']) {
+      expect(await disktool([verb, image])).toMatchObject({
+        status: 1,
+        stderr: expect.stringContaining('read and not changed yet'),
+      });
+    }
+    expect(await run('sha256sum', [image])).toBe(before);
+  });
+});
