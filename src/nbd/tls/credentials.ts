@@ -10,6 +10,8 @@ import { pskCiphers, readPskFile } from './psk.js';
 export interface TlsCredentials {
   /** Whether a client that comes to its end of the TLS handshake has proved that it is known. */
   readonly clientsKnown: boolean;
+  /** The first user of a file of keys. */
+  readonly user?: string | undefined;
   /**
    * Takes the server's side of a TLS handshake on a socket, to which nobody else listens any more. When it fails the
    * socket is closed.
@@ -69,5 +71,6 @@ export async function loadPskFile(path: string, { onWarning }: CredentialsOption
     dhparam: 'auto',
     pskCallback: (_socket, user) => keys.get(user) ?? null,
   });
-  return { clientsKnown: true, accept };
+  const [user] = keys.keys();
+  return { clientsKnown: true, user, accept };
 }

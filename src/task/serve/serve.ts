@@ -10,7 +10,7 @@ import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
 import { PrivateSocket } from './private-socket.js';
 import { runBeside } from './run-beside.js';
-import { type ServeTls, tlsOffer, whyStrangersCome } from './tls.js';
+import { type ServeTls, tlsOffer, uriWithFiles, whyStrangersCome } from './tls.js';
 
 /** Bytes: the largest disk that QEMU opens. */
 const largestOfQemu = 2n ** 63n - 2n ** 30n;
@@ -83,7 +83,7 @@ export async function serve(
 async function serveOpened(
   opened: readonly OpenExport[],
   tls: TlsOffer | undefined,
-  { address: wanted, run, pidFile, exports: [first] }: ServeOptions,
+  { address: wanted, run, pidFile, exports: [first], tls: asked = {} }: ServeOptions,
   context: TaskContext,
   onReady: (ready: ServeReady[]) => void,
 ): Promise<number> {
@@ -106,7 +106,8 @@ async function serveOpened(
     );
     if (run !== undefined) {
       warnOfQemu(run, opened[0]?.exported.device.facts.size ?? 0n, context);
-      return await runBeside(run, server.address, server.uriOf(first.name), first.name, context);
+      const uri = uriWithFiles(server.uriOf(first.name), asked, tls);
+      return await runBeside(run, server.address, uri, first.name, context);
     }
     await aborted(context.signal);
     return 0;

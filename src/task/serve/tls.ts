@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { DiskError } from '../../error/disk-error.js';
 import { loadCertificates, loadPskFile, type TlsMode, type TlsOffer } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
@@ -38,6 +39,15 @@ export async function tlsOffer(asked: ServeTls, { onWarning }: TaskContext): Pro
   }
   if (psk !== undefined) return { mode, credentials: await loadPskFile(psk, { onWarning }) };
   throw new DiskError('USAGE', `--tls ${mode} needs credentials: --tls-certs DIR or --tls-psk FILE`);
+}
+
+/** The URI for a client on this machine, that uses the same files: as `nbds` alone it would not know who it is. */
+export function uriWithFiles(uri: string, { certificates, psk }: ServeTls, tls: TlsOffer | undefined): string {
+  if (tls?.mode !== 'require') return uri;
+  const user = tls.credentials.user === undefined ? '' : `${encodeURIComponent(tls.credentials.user)}@`;
+  const [name, path] = psk === undefined ? ['tls-certificates', certificates ?? ''] : ['tls-psk-file', psk];
+  const value = encodeURIComponent(resolve(path)).replaceAll('%2F', '/');
+  return `${uri.replace('://', `://${user}`)}${uri.includes('?') ? '&' : '?'}${name}=${value}`;
 }
 
 /** Why clients that nobody knows are served, or undefined when they are not. */

@@ -114,3 +114,28 @@ describe('disktool serve', () => {
     expect(status).toBe(2);
   });
 });
+
+describe('the command of --run', () => {
+  needs({ programs: ['nbdinfo'] })('finds its key in the URI, for libnbd and for us', async () => {
+    const { psk } = await keys();
+    const command = `nbdinfo --size "$uri" && "${process.execPath}" "${disktoolPath}" download "$uri" /dev/sda - | wc -c`;
+    const { status, stdout } = await disktool(['serve', '--memory', '64K', '--tls-psk', psk, '--run', command]);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: '65536\n65536' });
+  });
+
+  needs({ programs: ['nbdinfo', 'openssl'] })('finds the certificates in the URI', async () => {
+    const folder = await certificates();
+    const args = [
+      'serve',
+      '--memory',
+      '64K',
+      '--tls-certs',
+      folder,
+      '--tls-verify-peer',
+      '--run',
+      'nbdinfo --size "$uri"',
+    ];
+    const { status, stdout } = await disktool(args);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: '65536' });
+  });
+});
