@@ -6,6 +6,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { info, optionBytes, request, u32, WRITE } from '../nbd/raw-client.js';
 import { until } from '../support/mounted.js';
 import { needs } from '../support/needs.js';
 import { attempt, disktool, disktoolPath, run } from '../support/run.js';
@@ -40,6 +41,31 @@ describe('disktool serve', () => {
     expect(await closed).toEqual([0, null]);
     await expect(lstat(socketPath)).rejects.toThrow('ENOENT');
   });
+
+  test.each([
+    ['a worker', []],
+    ['a layer', ['--error-rate', '0']],
+  ])(
+    'SIGTERM with half a write received by %s ends it at once with status 0, and none of it is written',
+    async (_, layers) => {
+      const { path, socketPath } = await fileOf(8 << 20);
+      const before = randomBytes(8 << 20);
+      await writeFile(path, before);
+      const { child, closed, line } = await start(['--file', path, '--socket', socketPath, ...layers]);
+      await line();
+      const socket = connect({ path: socketPath });
+      socket.on('error', () => {}).resume();
+      const length = 4 << 20;
+      const said = [u32(3), optionBytes(7, info('')), request({ type: WRITE, length }), Buffer.alloc(length / 2)];
+      await new Promise((resolve) => socket.write(Buffer.concat(said), resolve));
+      const since = performance.now();
+      child.kill('SIGTERM');
+      expect(await closed).toEqual([0, null]);
+      // The grace of clients that take no replies is 3 seconds; this one has none to take.
+      expect(performance.now() - since).toBeLessThan(3000);
+      expect((await readFile(path)).equals(before)).toBe(true);
+    },
+  );
 
   test('with --json prints one document then', async () => {
     const { socketPath } = await fileOf(0);

@@ -2,14 +2,18 @@ import { link, lstat, readFile, symlink, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import type { BlockDevice } from '../../src/device/block-device.js';
 import { memoryDevice } from '../../src/device/memory-device.js';
 import { NbdServer } from '../../src/nbd/index.js';
 import type { ServerOptions } from '../../src/nbd/server.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { info, optionBytes, READ, request, u32 } from './raw-client.js';
+import { info, optionBytes, READ, request, u32, WRITE } from './raw-client.js';
+import { WatchedDevice } from './rules/watched-device.js';
 
-async function serverAt(socketPath: string, options: ServerOptions = {}) {
-  const device = memoryDevice(64n << 20n);
+/** Bytes of the disk. */
+const size = 64n << 20n;
+
+async function serverAt(socketPath: string, options: ServerOptions = {}, device: BlockDevice = memoryDevice(size)) {
   const server = await NbdServer.listen([{ name: '', description: 'memory', device }], { socketPath }, options);
   onTestFinished(async () => {
     await server.close();
@@ -124,6 +128,33 @@ test('closing answers what was received, drops half a request and an idle client
   await expect.poll(() => received).toBe(helloReply + 16 + (1 << 20));
   await Promise.all([server.close(), closed(busy), closed(idle)]);
 });
+
+test.each([
+  ['on a worker thread', () => memoryDevice(size)],
+  ['on the main thread', () => new WatchedDevice(size)],
+])(
+  'closing %s drops a write of which half has come, writes nothing of it, and does not wait for the rest',
+  async (_, make) => {
+    const path = join(await temporaryFolder(), 's');
+    const device = make();
+    // Longer than the test may take: only a server that does not wait for it comes to its end.
+    const server = await serverAt(path, { grace: 600_000 }, device);
+    const socket = await connected(path);
+    socket.resume();
+    const length = 4 << 20;
+    const half = Buffer.alloc(length / 2, 2);
+    const first = [request({ type: WRITE, length: 512 }), Buffer.alloc(512, 1)];
+    // All but what a socket holds has been received when the last of it has left.
+    const said = Buffer.concat([hello, ...first, request({ type: WRITE, offset: 512n, length }), half]);
+    await new Promise((resolve) => socket.write(said, resolve));
+    await expect.poll(() => socket.bytesRead).toBe(helloReply + 16);
+    await Promise.all([server.close(), closed(socket)]);
+    expect(socket.bytesRead).toBe(helloReply + 16);
+    const found = Buffer.alloc(512 + length);
+    await device.read(found, 0n);
+    expect(found.equals(Buffer.concat([Buffer.alloc(512, 1), Buffer.alloc(length)]))).toBe(true);
+  },
+);
 
 test('a client that takes no replies cannot hold up the end', async () => {
   const path = join(await temporaryFolder(), 's');
