@@ -9,6 +9,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { info, optionBytes, request, u32, WRITE } from '../nbd/raw-client.js';
 import { until } from '../support/mounted.js';
 import { needs } from '../support/needs.js';
+import { gptScript, partitioned } from '../support/partition-image.js';
 import { attempt, disktool, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -147,6 +148,37 @@ describe('disktool serve', () => {
     await rm(inject);
     expect((await read()).stdout).toContain('read 4096/4096 bytes');
   });
+
+  needs({ programs: ['sfdisk', 'nbdcopy'] })(
+    '--range of --partition is that range of the partition and no byte more, to read and to write',
+    async () => {
+      const path = await partitioned(gptScript);
+      // As the script says.
+      const [from, size] = [4096 * 512, 8192 * 512];
+      const disk = await readFile(path);
+      randomBytes(size).copy(disk, from);
+      await writeFile(path, disk);
+      const [offset, length] = [12_345, 678_901];
+      const folder = await temporaryFolder();
+      const [socketPath, copy] = [join(folder, 'socket'), join(folder, 'copy')];
+      const args = [path, '--partition', '/dev/sda2', '--socket', socketPath, '--range'];
+      const { child, closed, line } = await start([...args, `${offset}+${length}`]);
+      expect(await line()).toContain(`serving bytes ${offset}+${length} of /dev/sda2 of a.img`);
+      const uri = `nbd+unix:///?socket=${socketPath}`;
+      await run('nbdcopy', [uri, copy]);
+      const range = disk.subarray(from + offset, from + offset + length);
+      expect((await readFile(copy)).equals(range)).toBe(true);
+      randomBytes(length).copy(range);
+      await writeFile(copy, range);
+      await run('nbdcopy', [copy, uri]);
+      child.kill('SIGTERM');
+      expect(await closed).toEqual([0, null]);
+      expect((await readFile(path)).equals(disk)).toBe(true);
+      // The disk goes on where the partition ends.
+      const past = await disktool(['serve', ...args, `${size - 512}+513`]);
+      expect(past).toMatchObject({ status: 2, stderr: expect.stringContaining('pass the end') });
+    },
+  );
 
   needs({ programs: ['nbdcopy'] })('--stats says at the end what was done', async () => {
     const { stderr } = await disktool(['serve', '--memory', '1M', '--stats', '--run', 'nbdcopy "$uri" null:']);
