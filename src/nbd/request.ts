@@ -74,6 +74,8 @@ const allowedFlags = new Map<number, number>([
   [command.BLOCK_STATUS, REQ_ONE | PAYLOAD_LEN],
 ]);
 
+const changing: ReadonlySet<number> = new Set([command.WRITE, command.TRIM, command.WRITE_ZEROES]);
+
 /** Why a request is not carried out. */
 export interface Refusal {
   readonly error: ErrorName;
@@ -116,6 +118,8 @@ export function judge({ export: exported, style, allocation }: Negotiated): (req
   return (request) => {
     const { type, offset, length } = request;
     if (!allowedFlags.has(type)) return refuse('EINVAL', `command ${type} is not known`);
+    // Before its flags, of which a read-only export offers fewer.
+    if (!writable && changing.has(type)) return refuse('EPERM', 'the export is read-only');
     const refusal = flagged(request);
     if (refusal !== undefined) return refusal;
     switch (type) {
@@ -127,16 +131,13 @@ export function judge({ export: exported, style, allocation }: Negotiated): (req
             : undefined)
         );
       case command.WRITE:
-        if (!writable) return refuse('EPERM', 'the export is read-only');
         if (length > maximumPayload) return refuse('EINVAL', `the longest write is ${maximumPayload} bytes`);
         return ranged(request, 'ENOSPC');
       case command.WRITE_ZEROES:
-        if (!writable) return refuse('EPERM', 'the export is read-only');
         return transmissionFlags.has(offered, 'SEND_WRITE_ZEROES')
           ? ranged(request, 'ENOSPC')
           : refuse('EINVAL', 'no zeroing');
       case command.TRIM:
-        if (!writable) return refuse('EPERM', 'the export is read-only');
         return transmissionFlags.has(offered, 'SEND_TRIM') ? ranged(request, 'EINVAL') : refuse('EINVAL', 'no trim');
       case command.FLUSH:
         if (!transmissionFlags.has(offered, 'SEND_FLUSH')) return refuse('EINVAL', 'no flush');

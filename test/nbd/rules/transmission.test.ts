@@ -16,8 +16,6 @@ import {
   FLUSH,
   info,
   MiB,
-  type RawClient,
-  type RawRequest,
   READ,
   request,
   type Style,
@@ -27,12 +25,13 @@ import {
   WRITE,
   WRITE_ZEROES,
 } from '../raw-client.js';
+import { ask, outcome } from './ask.js';
 import { type Operation, WatchedDevice } from './watched-device.js';
 
 // Rules of NBD proto.md (extended headers: its branch extension-ext-header) on a server in the transmission phase.
 const [FUA, NO_HOLE, DF, REQ_ONE, FAST_ZERO, PAYLOAD_LEN] = [1, 2, 4, 8, 16, 32];
 const DONE = 1;
-const [NONE, OFFSET_DATA, ERROR] = [0, 1, 0x8001];
+const [OFFSET_DATA, ERROR] = [1, 0x8001];
 const EIO = 5;
 const ENOMEM = 12;
 const styles = ['simple', 'structured', 'extended'] as const;
@@ -44,45 +43,6 @@ const watched = async (style: Style = 'simple', ...facts: ConstructorParameters<
   await client.go(style);
   return { client, device };
 };
-
-/** A request in the header of a style, with the payload that goes with it. */
-function ask(client: RawClient, style: Style, fields: RawRequest): void {
-  const payload = fields.type === WRITE ? Buffer.alloc(Number(fields.length ?? 0), 0x55) : Buffer.alloc(0);
-  if (style !== 'extended') client.send(request(fields), payload);
-  else
-    client.send(
-      extended({ ...fields, flags: (fields.flags ?? 0) | (fields.type === WRITE ? PAYLOAD_LEN : 0) }),
-      payload,
-    );
-}
-
-/** The error of the next reply, however that is written; 0: success. Checks what every reply must be. */
-async function outcome(client: RawClient, style: Style, cookie: bigint, offset = 0n, size = 0): Promise<number> {
-  if (style === 'simple') {
-    const reply = await client.simple(size);
-    expect(reply.cookie).toBe(cookie);
-    return reply.error;
-  }
-  let error = 0;
-  for (;;) {
-    // Of a structured reply only what has data, or an error of READ, must be chunks.
-    const magic = (await client.peek(4)).readUInt32BE(0);
-    if (style === 'structured' && magic === 0x67446698) {
-      const reply = await client.simple();
-      expect(reply.cookie).toBe(cookie);
-      return reply.error;
-    }
-    const chunk = style === 'structured' ? await client.chunk() : await client.extendedChunk();
-    expect(chunk.cookie).toBe(cookie);
-    if ('offset' in chunk) expect(chunk.offset).toBe(offset);
-    if (chunk.type >= 0x8000) {
-      error = chunk.data.readUInt32BE(0);
-      expect(error).toBeGreaterThan(0);
-    }
-    if (chunk.type === NONE) expect({ flags: chunk.flags, data: chunk.data.length }).toEqual({ flags: DONE, data: 0 });
-    if ((chunk.flags & DONE) !== 0) return error;
-  }
-}
 
 describe.each(styles)('with %s replies', (style) => {
   test('every command is answered once, with its cookie taken for what it is, and failures too', async () => {
@@ -306,6 +266,24 @@ describe('"Error values"', () => {
     ask(client, 'simple', { type: READ, length: 1 });
     expect((await client.simple(1)).error).toBe(expected);
   });
+
+  test.each(styles)(
+    'whatever would change a read-only export is EPERM with %s replies, with FUA and without',
+    async (style) => {
+      const device = new WatchedDevice(BigInt(MiB));
+      const client = clientOf(MiB, { device, readOnly: true });
+      await client.go(style);
+      for (const type of [WRITE, TRIM, WRITE_ZEROES]) {
+        for (const flags of [0, FUA, ...(type === WRITE_ZEROES ? [NO_HOLE, FUA | NO_HOLE] : [])]) {
+          ask(client, style, { type, flags, length: 512 });
+          expect({ type, flags, error: await outcome(client, style, 7n) }).toEqual({ type, flags, error: EPERM });
+        }
+      }
+      ask(client, style, { type: READ, cookie: 8n, length: 512 });
+      expect(await outcome(client, style, 8n, 0n, 512)).toBe(0);
+      expect(device.asked.every(({ operation }) => operation === 'read')).toBe(true);
+    },
+  );
 
   test('an error of any other kind is EIO', async () => {
     const { client, device } = await watched();
