@@ -12,6 +12,9 @@ const slowPiece = 128 << 10;
 /** Milliseconds: a client that takes such a piece within them is no longer slow. */
 const quick = 2;
 
+/** Milliseconds that a client in the handshake has to ask something, and to be told that the server ends. */
+const farewell = 200;
+
 const nothing = Buffer.alloc(0);
 
 /** A client that is being served, wherever. */
@@ -141,8 +144,8 @@ export class Connection implements Served {
 
   async finish(grace: number): Promise<void> {
     if (this.#moved !== undefined) return this.#moved.finish(grace);
-    const timer = setTimeout(() => this.socket.destroy(), grace);
-    this.#session.finish();
+    const timer = setTimeout(() => this.socket.destroy(), this.negotiating ? Math.min(grace, farewell) : grace);
+    this.#session.shutDown();
     await this.closed;
     clearTimeout(timer);
   }

@@ -58,9 +58,15 @@ interface Option {
  * The server's side of the fixed newstyle handshake, knowing no socket.
  *
  * @param send called with what goes to the client, in order
+ * @param ending whether the server is about to end: then the client is told to leave
  * @see NBD proto.md, "Newstyle negotiation" to "Option types", and "TLS support"
  */
-export function* handshake(exports: readonly Export[], send: (bytes: Buffer) => void, tls: HandshakeTls): Handshake {
+export function* handshake(
+  exports: readonly Export[],
+  send: (bytes: Buffer) => void,
+  tls: HandshakeTls,
+  ending: () => boolean,
+): Handshake {
   const hello = Buffer.alloc(greeting.size);
   greeting.put(viewOf(hello), {
     magic: magic.greeting,
@@ -84,10 +90,12 @@ export function* handshake(exports: readonly Export[], send: (bytes: Buffer) => 
     if (length > longestOption) {
       if (type === option.EXPORT_NAME) return undefined;
       for (let left = length; left > 0; left -= longestOption) yield Math.min(left, longestOption);
-      negotiation.tooBig(type);
+      if (ending()) negotiation.shutDown(type);
+      else negotiation.tooBig(type);
       continue;
     }
-    const result = negotiation.answer({ type, data: length === 0 ? Buffer.alloc(0) : yield length });
+    const data = length === 0 ? Buffer.alloc(0) : yield length;
+    const result = ending() ? negotiation.shutDown(type) : negotiation.answer({ type, data });
     if (result === 'abort') return undefined;
     if (result === 'tls') {
       // What somebody else may have slipped in before TLS must not pass for the client's words under TLS.
@@ -119,8 +127,7 @@ class Negotiation {
       case option.EXPORT_NAME:
         return this.#exportName(asked);
       case option.ABORT:
-        this.#reply(asked.type, optionReplyType.ACK);
-        return 'abort';
+        return this.#abort();
       case option.STARTTLS:
         return this.#startTls(asked);
       case option.LIST:
@@ -140,6 +147,14 @@ class Negotiation {
     }
   }
 
+  /** The answer to any option while the server ends. */
+  shutDown(type: number): Answer {
+    // Each has its own way to end.
+    if (type === option.ABORT) return this.#abort();
+    if (type === option.EXPORT_NAME) return 'abort';
+    return this.#refuse(type, optionReplyType.ERR_SHUTDOWN, 'the server is about to end');
+  }
+
   tooBig(type: number): void {
     if (this.#needsTls(type)) {
       this.#requireTls(type);
@@ -147,6 +162,11 @@ class Negotiation {
     }
     if (type === option.SET_META_CONTEXT) this.#allocationOf = undefined;
     this.#refuse(type, optionReplyType.ERR_TOO_BIG, `the data are longer than ${longestOption} bytes`);
+  }
+
+  #abort(): Answer {
+    this.#reply(option.ABORT, optionReplyType.ACK);
+    return 'abort';
   }
 
   #exportName({ data }: Option): Answer {

@@ -39,6 +39,7 @@ export class Session {
   #needed = 0;
   #transmission: Transmission | undefined;
   #inputEnded = false;
+  #shuttingDown = false;
   #over = false;
   #wasFull = false;
 
@@ -57,7 +58,8 @@ export class Session {
       // Nobody listens any more once the session is over.
       if (!this.#over) output.send({ bytes, release: () => {} });
     };
-    this.#handshake = handshake(start, send, { mode: tls, start: () => this.#startTls() });
+    const ending = () => this.#shuttingDown;
+    this.#handshake = handshake(start, send, { mode: tls, start: () => this.#startTls() }, ending);
     const first = this.#handshake.next();
     this.#needed = first.done === true ? 0 : first.value;
   }
@@ -87,6 +89,15 @@ export class Session {
     this.#advance();
   }
 
+  /**
+   * The server is about to end. What is whole is carried out and answered, what comes meanwhile refused; then the session
+   * ends. In the handshake it is for the client to leave, once it has been told.
+   */
+  shutDown(): void {
+    this.#shuttingDown = true;
+    this.#advance();
+  }
+
   /** The client is gone: sends nothing more. Requests that run come to their end. */
   abort(): void {
     this.#over = true;
@@ -99,6 +110,8 @@ export class Session {
     if (this.#transmission === undefined) this.#negotiate();
     this.#transmission?.advance(this.#input);
     if (this.#over) return;
+    // What waits for room was whole before.
+    if (this.#shuttingDown && !this.full) this.#transmission?.refuse();
     this.#endWhenDone();
     const drained = this.#wasFull && !this.full;
     this.#wasFull = this.full;
@@ -143,7 +156,7 @@ export class Session {
       if (this.#inputEnded) this.#end();
       return;
     }
-    const noMore = transmission.over || (this.#inputEnded && !transmission.full);
+    const noMore = transmission.over || ((this.#inputEnded || this.#shuttingDown) && !transmission.full);
     if (noMore && transmission.running === 0) this.#end();
   }
 

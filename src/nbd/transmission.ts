@@ -14,6 +14,7 @@ const budget = maximumPayload + (1 << 20);
 const smallestCost = 4096;
 
 const nothing = Buffer.alloc(0);
+const shuttingDown: Refusal = { error: 'ESHUTDOWN', message: 'the server is about to end' };
 
 /** A request whose payload is still arriving. */
 interface Arriving {
@@ -40,7 +41,7 @@ export interface TransmissionOutput {
  * @see NBD proto.md, "Transmission"
  */
 export class Transmission {
-  readonly #judge: (request: Request) => Refusal | undefined;
+  #judge: (request: Request) => Refusal | undefined;
   readonly #performer: Performer;
   readonly #replies: Replies;
   readonly #headerSize: number;
@@ -86,6 +87,14 @@ export class Transmission {
     this.#arriving?.lease?.release();
     this.#arriving = undefined;
     this.#waiting = undefined;
+  }
+
+  /** The server is about to end: requests that have not begun are answered so, and their payloads read past. */
+  refuse(): void {
+    this.#judge = () => shuttingDown;
+    if (this.#arriving === undefined) return;
+    this.#arriving.lease?.release();
+    this.#arriving = { ...this.#arriving, refusal: shuttingDown, lease: undefined };
   }
 
   /** Takes as many requests from the input as are whole, and as there is room for. */

@@ -8,6 +8,7 @@ import { NbdServer } from '../../src/nbd/index.js';
 import type { ServerOptions } from '../../src/nbd/server.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { info, optionBytes, READ, request, u32, WRITE } from './raw-client.js';
+import { readBytes } from './raw-tls-client.js';
 import { WatchedDevice } from './rules/watched-device.js';
 
 /** Bytes of the disk. */
@@ -155,6 +156,22 @@ test.each([
     expect(found.equals(Buffer.concat([Buffer.alloc(512, 1), Buffer.alloc(length)]))).toBe(true);
   },
 );
+
+test('closing tells a client in the handshake when it asks, and lets go of those that ask nothing', async () => {
+  const path = join(await temporaryFolder(), 's');
+  const server = await serverAt(path, { grace: 600_000 });
+  const [asking, idle] = [await connected(path), await connected(path)];
+  await expect.poll(() => [asking.bytesRead, idle.bytesRead]).toEqual([18, 18]);
+  const gone = [closed(asking), closed(idle.resume())];
+  const end = server.close();
+  asking.write(hello);
+  const [greeting, reply] = [await readBytes(asking, 18), await readBytes(asking, 20)];
+  expect(greeting.toString('latin1', 0, 8)).toBe('NBDMAGIC');
+  // NBD_REP_ERR_SHUTDOWN.
+  expect(reply.readUInt32BE(12)).toBe(2 ** 31 + 7);
+  asking.resume();
+  await Promise.all([end, ...gone]);
+});
 
 test('a client that takes no replies cannot hold up the end', async () => {
   const path = join(await temporaryFolder(), 's');
