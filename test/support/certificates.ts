@@ -15,6 +15,17 @@ export async function makeCertificates(folder: string): Promise<void> {
   }
 }
 
+/** Signs the server's key anew, for a time that OpenSSL writes like 20250101000000Z. */
+export async function renewServer(folder: string, start: string, end: string): Promise<void> {
+  await writeFile(join(folder, 'issued'), '');
+  const own =
+    'database=issued\nnew_certs_dir=.\nrand_serial=yes\ndefault_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n';
+  await writeFile(join(folder, 'config'), `[ca]\ndefault_ca=own\n[own]\n${own}`);
+  const authority = ['-keyfile', 'ca-key.pem', '-cert', 'ca-cert.pem', '-extfile', 'ext', '-batch', '-notext'];
+  const what = ['-startdate', start, '-enddate', end, '-in', 'server.csr', '-out', 'server-cert.pem'];
+  await run('openssl', ['ca', '-config', 'config', ...authority, ...what], { cwd: folder, stderr: 'pipe' });
+}
+
 /** Withdraws the client's certificate in `ca-crl.pem`. */
 export async function revokeClient(folder: string): Promise<void> {
   await writeFile(join(folder, 'index'), 'R\t350101000000Z\t250101000000Z\t02\tunknown\t/CN=client\n');

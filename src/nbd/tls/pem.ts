@@ -15,19 +15,28 @@ export async function readCertificate(path: string): Promise<{ text: string; fir
   }
 }
 
-/** A certificate and its private key, both PEM. */
+/** A certificate and its private key, both PEM. Warns when it is not the time of the certificate. */
 export async function readKeyPair(
   folder: string,
   certName: string,
   keyName: string,
   onWarning: ((message: string) => void) | undefined,
 ): Promise<{ cert: string; key: string }> {
-  const keyPath = join(folder, keyName);
-  const cert = await readCertificate(join(folder, certName));
+  const [certPath, keyPath] = [join(folder, certName), join(folder, keyName)];
+  const cert = await readCertificate(certPath);
   const key = await readPrivateKey(keyPath, onWarning);
   if (!cert.first.checkPrivateKey(key.object))
     throw new DiskError('USAGE', `${keyPath}: is not the key of ${certName}`);
+  const untimely = whyUntimely(cert.first, Date.now());
+  if (untimely !== undefined) onWarning?.(`${certPath}: ${untimely}: who verifies it turns away`);
   return { cert: cert.text, key: key.text };
+}
+
+/** @param now milliseconds of Unix time */
+function whyUntimely({ validFrom, validTo }: X509Certificate, now: number): string | undefined {
+  const [start, end] = [new Date(validFrom), new Date(validTo)];
+  if (now < start.getTime()) return `is not valid before ${start.toISOString()}`;
+  return now > end.getTime() ? `expired at ${end.toISOString()}` : undefined;
 }
 
 async function readPrivateKey(

@@ -2,7 +2,7 @@ import { chmod, copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadCertificates, loadPskFile } from '../../../src/nbd/index.js';
-import { makeCertificates, revokeClient } from '../../support/certificates.js';
+import { makeCertificates, renewServer, revokeClient } from '../../support/certificates.js';
 import { needs } from '../../support/needs.js';
 import { run } from '../../support/run.js';
 import { temporaryFolder } from '../../support/temporary.js';
@@ -96,6 +96,29 @@ describe('loadCertificates', () => {
     await chmod(join(folder, 'server-key.pem'), 0o644);
     await loadCertificates(folder, { verifyPeer: true, onWarning });
     expect(warnings).toEqual([expect.stringContaining('server-key.pem')]);
+  });
+
+  it('warns of a certificate that has expired, or is not valid yet, and loads it', async () => {
+    const folder = await certificates();
+    const path = join(folder, 'server-cert.pem');
+    for (const [start, end, warnings] of [
+      [
+        '20200101000000Z',
+        '20210304050607Z',
+        [`${path}: expired at 2021-03-04T05:06:07.000Z: who verifies it turns away`],
+      ],
+      [
+        '20900102030405Z',
+        '20990101000000Z',
+        [`${path}: is not valid before 2090-01-02T03:04:05.000Z: who verifies it turns away`],
+      ],
+      ['20200101000000Z', '20990101000000Z', []],
+    ] as const) {
+      await renewServer(folder, start, end);
+      const told: string[] = [];
+      expect((await loadCertificates(folder, { onWarning: (message) => told.push(message) })).clientsKnown).toBe(false);
+      expect(told).toEqual(warnings);
+    }
   });
 });
 
