@@ -68,6 +68,28 @@ describe('disktool serve', () => {
     },
   );
 
+  test('with --quiet says where, as the result that it is, and keeps warnings to itself', async () => {
+    const { folder, socketPath } = await fileOf(0);
+    const keys = join(folder, 'keys');
+    await writeFile(keys, 'alice:00ff\n', { mode: 0o644 });
+    const args = ['serve', '--memory', '1M', '--socket', socketPath, '--tls-psk', keys];
+    for (const quiet of [false, true]) {
+      const child = spawn(process.execPath, [disktoolPath, ...args, ...(quiet ? ['--quiet'] : [])]);
+      onTestFinished(() => {
+        child.kill('SIGKILL');
+      });
+      let warnings = '';
+      child.stderr.on('data', (text: Buffer) => {
+        warnings += text.toString();
+      });
+      const [line] = await once(child.stdout, 'data');
+      expect(String(line)).toContain(`at nbds+unix:///?socket=${socketPath}`);
+      child.kill('SIGTERM');
+      expect(await once(child, 'close')).toEqual([0, null]);
+      expect(warnings).toMatch(quiet ? /^$/ : /^disktool: warning: .*everybody on this machine can read/);
+    }
+  });
+
   test('with --json prints one document then', async () => {
     const { socketPath } = await fileOf(0);
     const { child, closed, line } = await start(['--memory', '2^63-1', '--socket', socketPath, '--json']);
