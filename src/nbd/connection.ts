@@ -12,6 +12,9 @@ const slowPiece = 128 << 10;
 /** Milliseconds: a client that takes such a piece within them is no longer slow. */
 const quick = 2;
 
+/** Bytes that TLS is given before it has sent them: it holds them a second time, encrypted. */
+const securePiece = 1 << 20;
+
 /** Milliseconds that a client in the handshake has to ask something, and to be told that the server ends. */
 const farewell = 200;
 
@@ -200,37 +203,47 @@ export class Connection implements Served {
       }
       // What comes from a file waits there, and not in memory, until the client has taken what was sent before.
       if (file !== undefined && socket.writableLength > 0) break;
+      if (socket.writableLength >= this.#mostWritten) break;
       const leases = queue.slice(start, end);
       start = end;
       const release = () => {
         for (const lease of leases) lease.release();
       };
-      if (file === undefined) this.#write(bytes, release);
-      else {
-        const rest = this.#writeFile(bytes, file, release);
-        if (rest === undefined) continue;
-        queue[--start] = rest;
-        break;
-      }
+      const rest = file === undefined ? this.#write(bytes, release) : this.#writeFile(bytes, file, release);
+      if (rest === undefined) continue;
+      queue[--start] = rest;
+      break;
     }
     queue.splice(0, start);
     socket.uncork();
     if (this.#ending && queue.length === 0) socket.destroySoon();
   }
 
-  /** Sends at once what the client takes at once, and leaves the rest to the stream. */
-  #write(bytes: Buffer, release: () => void): void {
+  /** Bytes that the stream may hold. */
+  get #mostWritten(): number {
+    return this.#carrier === this.socket ? Number.POSITIVE_INFINITY : securePiece;
+  }
+
+  /**
+   * Sends at once what the client takes at once, and leaves the rest to the stream.
+   *
+   * @returns what is more than the stream may hold: to be sent first when it has sent that
+   */
+  #write(bytes: Buffer, release: () => void): Lease | undefined {
     const socket = this.#carrier;
     const fd = socket.writableLength === 0 ? socketFd(socket) : undefined;
     const sent = fd === undefined ? 0 : sendNow(fd, bytes);
     if (sent === bytes.length) {
       release();
-      return;
+      return undefined;
     }
-    socket.write(bytes.subarray(sent), () => {
-      release();
+    const end = Math.min(bytes.length, sent + this.#mostWritten);
+    const whole = end === bytes.length;
+    socket.write(bytes.subarray(sent, end), () => {
+      if (whole) release();
       this.#schedule();
     });
+    return whole ? undefined : { bytes: bytes.subarray(end), release };
   }
 
   /**

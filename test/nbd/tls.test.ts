@@ -108,6 +108,46 @@ describe('a connection under TLS', () => {
     await expect.poll(() => received, { timeout: 10_000 }).toBe(goReply + 64 * (16 + 4 * MiB));
   });
 
+  test('that takes its replies slowly gets them whole, and TLS is never given much more than a MiB to encrypt', async () => {
+    const folder = await temporaryFolder();
+    const file = join(folder, 'keys.psk');
+    await writeFile(file, `alice:${alice.toString('hex')}\n`, { mode: 0o600 });
+    const credentials = await loadPskFile(file);
+    const held: number[] = [];
+    const accept: typeof credentials.accept = (socket, onSecure) =>
+      credentials.accept(socket, (secure) => {
+        const write = secure.write.bind(secure);
+        vi.spyOn(secure, 'write').mockImplementation((...args: unknown[]) => {
+          const taken: boolean = Reflect.apply(write, secure, args);
+          held.push(secure.writableLength);
+          return taken;
+        });
+        onSecure(secure);
+      });
+    const { path, device } = await listen({ ...credentials, accept }, folder, {});
+    const bytes = randomBytes(12 * MiB);
+    await device.write(bytes, 0n);
+    const secure = await connectSecure(path, asUser('alice', alice));
+    secure.write(go);
+    await readBytes(secure, goReply);
+    const lengths = [5 * MiB, 10, 3 * MiB + 1, 4096, 12 * MiB, MiB, 10, 2 * MiB];
+    secure.write(
+      Buffer.concat(
+        lengths.map((length, i) => request({ type: READ, cookie: BigInt(i), offset: BigInt(i), length: length - i })),
+      ),
+    );
+    const answered: number[] = [];
+    for (const _ of lengths) {
+      const i = Number((await readBytes(secure, 16)).readBigUInt64BE(8));
+      answered.push(i);
+      const reply = await readBytes(secure, (lengths[i] ?? 0) - i);
+      expect(reply.equals(bytes.subarray(i, lengths[i]))).toBe(true);
+    }
+    expect(answered.sort()).toEqual([...lengths.keys()]);
+    expect(Math.max(...held)).toBeGreaterThan(MiB / 2);
+    expect(Math.max(...held)).toBeLessThanOrEqual(2 * MiB);
+  });
+
   test('cannot hold up the end by taking no replies', async () => {
     const { path, client, server } = await withKeys({ grace: 50 });
     const secure = await connectSecure(path, client);
