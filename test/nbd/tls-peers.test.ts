@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { describe, expect, onTestFinished } from 'vitest';
 import { memoryDevice } from '../../src/device/memory-device.js';
 import { loadCertificates, loadPskFile, NbdServer, type TlsCredentials } from '../../src/nbd/index.js';
-import { makeCertificates } from '../support/certificates.js';
+import { certificateFolders } from '../support/certificates.js';
 import { needs } from '../support/needs.js';
 import { attempt, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -43,15 +43,7 @@ async function withKeys(mode: 'on' | 'require' = 'require') {
 
 /** A client with a certificate of the server's authority is in `known`; one of another authority in `stranger`. */
 async function withCertificates(verifyPeer: boolean) {
-  const folder = await temporaryFolder();
-  const [known, stranger, nobody] = ['known', 'stranger', 'nobody'].map((name) => join(folder, name));
-  if (known === undefined || stranger === undefined || nobody === undefined) throw new Error('three folders');
-  for (const path of [known, stranger, nobody]) await mkdir(path);
-  await makeCertificates(known);
-  await makeCertificates(stranger);
-  const authority = await readFile(join(known, 'ca-cert.pem'));
-  // They believe in the server; the server should not believe in them.
-  for (const path of [stranger, nobody]) await writeFile(join(path, 'ca-cert.pem'), authority);
+  const { folder, known, stranger, nobody } = await certificateFolders();
   const server = await listen(await loadCertificates(known, { verifyPeer }), folder, 'require');
   const uriWith = (path: string) => `nbds+unix://localhost/?socket=${server.path}&tls-certificates=${path}`;
   return { ...server, folder, known, stranger, nobody, uriWith };

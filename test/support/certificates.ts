@@ -1,6 +1,7 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from './run.js';
+import { temporaryFolder } from './temporary.js';
 
 /** A folder of one authority, a server (for localhost) and a client, with the file names that NBD programs expect. */
 export async function makeCertificates(folder: string): Promise<void> {
@@ -33,4 +34,19 @@ export async function revokeClient(folder: string): Promise<void> {
   await writeFile(join(folder, 'config'), '[ca]\ndefault_ca=own\n[own]\ndatabase=index\ndefault_md=sha256\n');
   const authority = ['-keyfile', 'ca-key.pem', '-cert', 'ca-cert.pem', '-crldays', '2'];
   await run('openssl', ['ca', '-gencrl', '-config', 'config', ...authority, '-out', 'ca-crl.pem'], { cwd: folder });
+}
+
+/**
+ * Folders of certificates for a server and three clients, who all believe in the server: `known` is of its authority,
+ * `stranger` of another, `nobody` has no certificate.
+ */
+export async function certificateFolders() {
+  const folder = await temporaryFolder();
+  const [known, stranger, nobody] = [join(folder, 'known'), join(folder, 'stranger'), join(folder, 'nobody')];
+  for (const path of [known, stranger, nobody]) await mkdir(path);
+  await makeCertificates(known);
+  await makeCertificates(stranger);
+  const authority = await readFile(join(known, 'ca-cert.pem'));
+  for (const path of [stranger, nobody]) await writeFile(join(path, 'ca-cert.pem'), authority);
+  return { folder, known, stranger, nobody };
 }

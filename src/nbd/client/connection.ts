@@ -30,11 +30,10 @@ export class ClientConnection {
   readonly #waiting = new Map<bigint, Pending>();
   readonly #parser: ReplyParser;
   readonly #closed: Promise<void>;
-  #cookie = 0n;
-  #failure: DiskError | undefined;
-
   private readonly socket: Socket;
   readonly agreed: Agreed;
+  #cookie = 0n;
+  #failure: DiskError | undefined;
 
   private constructor(
     { socket, agreed }: Line,

@@ -35,14 +35,14 @@ export async function secureBy(wishes: TlsWishes, at: NbdTarget['at'], server: s
   };
   return async (socket) => {
     const secure = connect({ ...options, socket });
+    // Whoever waits for it is told.
+    secure.on('error', () => {});
     const gone = new AbortController();
     secure.once('close', () => gone.abort());
     try {
       await once(secure, 'secureConnect', { signal: gone.signal });
-      secure.on('error', () => {});
       return secure;
     } catch (error) {
-      secure.on('error', () => {});
       throw refusal(error, server);
     }
   };

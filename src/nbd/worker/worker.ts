@@ -1,6 +1,6 @@
 import { Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { limitSends, receiveNow, socketFd, widenSends } from '../../host/socket.js';
+import { limitSends, receiveNow, socketFd } from '../../host/socket.js';
 import { BufferPool } from '../buffer-pool.js';
 import { Connection } from '../connection.js';
 import { Attention } from './attention.js';
@@ -45,7 +45,6 @@ function serve({ id, socket: fd, device: plain, readOnly, style, allocation, res
   const socket = new Socket(socketOptions);
   const { device, file } = openPlain(plain);
   limitSends(fd);
-  if (socket.remoteFamily === undefined) widenSends(fd);
   const agreed = { export: { name: '', description: '', device, readOnly }, style, allocation };
   const connection = new Connection(socket, agreed, pool, { takesFiles: true });
   connections.set(id, connection);

@@ -5,7 +5,15 @@ import { DiskError } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { exitWithParent } from '../../host/parent.js';
 import { standardSocket } from '../../host/standard-socket.js';
-import { type Address, type Inherited, isWritable, loopback, NbdServer, type TlsOffer } from '../../nbd/index.js';
+import {
+  type Address,
+  type Export,
+  type Inherited,
+  isWritable,
+  loopback,
+  NbdServer,
+  type TlsOffer,
+} from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
 import { PrivateSocket } from './private-socket.js';
@@ -50,8 +58,8 @@ export interface ServeResult {
 }
 
 /**
- * Serves disks over NBD until the signal fires, the command ends or the single client leaves; then answers what has been received, makes everything
- * durable and resolves.
+ * Serves disks over NBD until the signal fires, the command ends or the single client leaves; then answers what has been
+ * received, makes everything durable and resolves.
  *
  * @param onReady called with each export once clients can connect; not for a single client, who is there already
  * @throws {DiskError} what opening, listening, starting the command or the last flush throws
@@ -87,14 +95,16 @@ async function serveOpened(
   context: TaskContext,
   onReady: (ready: ServeReady[]) => void,
 ): Promise<number> {
-  if (wanted === 'standard') return await serveSingle(opened, tls, pidFile, context);
   await using privately = wanted === undefined ? await PrivateSocket.create() : undefined;
   const address = wanted ?? { socketPath: privately?.path ?? '' };
-  warnOfStrangers(address, tls, context);
   const exports = opened.map(({ exported }) => exported);
-  const server = await NbdServer.listen(exports, address, { tls });
+  const server = await startServer(address, exports, tls, context);
   try {
     if (pidFile !== undefined) await writePid(pidFile);
+    if (address === 'standard') {
+      await Promise.race([server.clientsGone(), aborted(context.signal)]);
+      return 0;
+    }
     onReady(
       exports.map((exported) => ({
         uri: server.uriOf(exported.name),
@@ -117,23 +127,16 @@ async function serveOpened(
   }
 }
 
-/** Serves the client that started us, until it leaves. */
-async function serveSingle(
-  opened: readonly OpenExport[],
+/** Starts to serve; `standard`: the client that started us, and nobody else. */
+async function startServer(
+  address: Address | Inherited | 'standard',
+  exports: readonly Export[],
   tls: TlsOffer | undefined,
-  pidFile: string | undefined,
-  { signal }: TaskContext,
-): Promise<number> {
-  const exports = opened.map(({ exported }) => exported);
-  const server = NbdServer.over(standardSocket(), exports, { tls });
-  try {
-    if (pidFile !== undefined) await writePid(pidFile);
-    await Promise.race([server.clientsGone(), aborted(signal)]);
-    return 0;
-  } finally {
-    await server.close();
-    if (pidFile !== undefined) await rm(pidFile, { force: true });
-  }
+  context: TaskContext,
+): Promise<NbdServer> {
+  if (address === 'standard') return NbdServer.over(standardSocket(), exports, { tls });
+  warnOfStrangers(address, tls, context);
+  return await NbdServer.listen(exports, address, { tls });
 }
 
 function refuseSameNames(exports: readonly ExportOptions[]): void {

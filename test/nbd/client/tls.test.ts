@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { memoryDevice } from '../../../src/device/memory-device.js';
 import { type Address, loadCertificates, loadPskFile, NbdDevice, NbdServer } from '../../../src/nbd/index.js';
-import { makeCertificates } from '../../support/certificates.js';
+import { certificateFolders, makeCertificates } from '../../support/certificates.js';
 import { until } from '../../support/mounted.js';
 import { needs } from '../../support/needs.js';
 import { temporaryFolder } from '../../support/temporary.js';
@@ -120,19 +120,8 @@ describe('pre-shared keys', () => {
 
 describe('certificates', () => {
   const it = needs({ programs: ['openssl'] });
-  const folders = async () => {
-    const folder = await temporaryFolder();
-    const [known, stranger, nobody] = ['known', 'stranger', 'nobody'].map((name) => join(folder, name));
-    if (known === undefined || stranger === undefined || nobody === undefined) throw new Error('three folders');
-    for (const path of [known, stranger, nobody]) await mkdir(path);
-    await makeCertificates(known);
-    await makeCertificates(stranger);
-    await writeFile(join(nobody, 'ca-cert.pem'), await readFile(join(known, 'ca-cert.pem')));
-    return { folder, known, stranger, nobody };
-  };
-
   it('have to be in the name of the host, or in the one that the URI tells', async () => {
-    const { known, nobody, stranger } = await folders();
+    const { known, nobody, stranger } = await certificateFolders();
     const credentials = await loadCertificates(known);
     const { address } = await listen({ tls: { mode: 'require', credentials } }, { host: '127.0.0.1', port: 0 });
     const port = 'port' in address ? address.port : 0;
@@ -146,6 +135,7 @@ describe('certificates', () => {
       facts: { reason: 'tls' },
     });
     await roundTrip(uri('localhost', '&tls-hostname=example.com&tls-verify-peer=0'));
+    await makeCertificates(stranger);
     const unknown = `nbds://localhost:${port}/?tls-certificates=${stranger}`;
     expect(await refusal(unknown)).toMatchObject({ code: 'IO', facts: { reason: 'tls' } });
     await roundTrip(`${unknown}&tls-verify-peer=0`);
@@ -154,14 +144,14 @@ describe('certificates', () => {
   });
 
   it('of any name will do on a unix socket', async () => {
-    const { folder, known, nobody } = await folders();
+    const { folder, known, nobody } = await certificateFolders();
     const socketPath = join(folder, 's');
     await listen({ tls: { mode: 'require', credentials: await loadCertificates(known) } }, { socketPath });
     await roundTrip(`nbds+unix:///?socket=${socketPath}&tls-certificates=${nobody}`);
   });
 
   it('of clients that the server does not know are refused in words', async () => {
-    const { folder, known, nobody } = await folders();
+    const { folder, known, nobody } = await certificateFolders();
     const socketPath = join(folder, 's');
     const credentials = await loadCertificates(known, { verifyPeer: true });
     await listen({ tls: { mode: 'require', credentials } }, { socketPath });
@@ -172,7 +162,7 @@ describe('certificates', () => {
   });
 
   it('that are missing or not what they should be are named', async () => {
-    const { known } = await folders();
+    const { known } = await certificateFolders();
     const uri = `nbds://localhost:1/?tls-certificates=${known}`;
     await writeFile(join(known, 'client-key.pem'), 'no PEM');
     expect(await refusal(uri)).toMatchObject({ code: 'USAGE', message: expect.stringContaining('client-key.pem') });
@@ -182,7 +172,7 @@ describe('certificates', () => {
 
   for (const program of ['nbdkit', 'qemu-nbd'] as const) {
     needs({ programs: [program, 'openssl'] })(`carry a disk of ${program}'s, and prove who we are`, async () => {
-      const { folder, known } = await folders();
+      const { folder, known } = await certificateFolders();
       const [socket, disk] = [join(folder, 's'), join(folder, 'disk')];
       await writeFile(disk, Buffer.alloc(size));
       const args =
