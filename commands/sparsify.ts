@@ -71,6 +71,9 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
     if (output !== undefined && images.length > 1) {
       throw new DiskError('USAGE', `--output takes one image, not ${images.length}`);
     }
+    if (this.flags.convert !== undefined && output === undefined) {
+      throw new DiskError('USAGE', '--convert goes with --output: an image keeps its format where it lies');
+    }
     if (output === '-')
       throw new DiskError('USAGE', '--output takes a file: to write to standard output, use copy --sparsify');
     if (this.flags['force-share'] && output === undefined && !this.flags['dry-run']) {

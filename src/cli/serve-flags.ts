@@ -11,9 +11,12 @@ export const sourceFlags = {
   file: Flags.string({
     summary: 'serve the bytes of a file, whatever format they seem to have',
     helpValue: 'PATH',
-    exclusive: ['memory'],
+    exclusive: ['memory', 'format', 'snapshot'],
   }),
-  memory: sizeFlag({ summary: 'serve a disk of zeros in memory, that takes room for what is written' }),
+  memory: sizeFlag({
+    summary: 'serve a disk of zeros in memory, that takes room for what is written',
+    exclusive: ['format', 'snapshot'],
+  }),
   export: Flags.string({
     summary: 'serve another image under a name of its own; may be repeated',
     helpValue: 'NAME=IMAGE',

@@ -66,4 +66,28 @@ describe('a qcow2 image', () => {
     }
     expect(await run('sha256sum', [image])).toBe(before);
   });
+
+  it('and what it stands on are never written over by a copy of it', async () => {
+    const { folder, image } = await guest();
+    const top = join(folder, 'top.qcow2');
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', image, '-F', 'qcow2', top]);
+    const before = await run('sha256sum', [image, top]);
+    for (const output of [top, image]) {
+      const args = ['copy', '--force', '--convert', 'raw', '--format', 'qcow2', top, output];
+      expect(await disktool(args)).toMatchObject({ status: 1, stderr: expect.stringContaining('in use by') });
+    }
+    expect(await run('sha256sum', [image, top])).toBe(before);
+  });
+
+  it('with a flag that would be passed over is refused', async () => {
+    const { folder, image } = await guest();
+    for (const args of [
+      ['sparsify', '--convert', 'raw', image],
+      ['zerofill', '--format', 'raw', folder],
+      ['serve', '--file', image, '--format', 'qcow2'],
+      ['serve', '--memory', '1M', '--snapshot', 'x'],
+    ]) {
+      expect({ args, status: (await disktool(args)).status }).toEqual({ args, status: 2 });
+    }
+  });
 });

@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { DiskError } from '../../error/disk-error.js';
 import { errnoOf } from '../../host/errno.js';
 import type { ImageFormat } from '../../image/image-format.js';
 import type { TaskContext } from '../context.js';
@@ -21,14 +22,18 @@ export type ZerofillResult = FilledMount | FilledImage;
  * that of an image where its filesystems say that it is.
  *
  * @param target a mount point, or a disk image
- * @throws {DiskError}
+ * @throws {DiskError} USAGE, and as filling an image or a mount point does
  */
 export async function zerofill(
   target: string,
   options: ZerofillOptions = {},
   context: TaskContext = {},
 ): Promise<ZerofillResult> {
-  return (await isFolder(target)) ? fillMount(target, options, context) : fillImage(target, options, context);
+  if (!(await isFolder(target))) return fillImage(target, options, context);
+  if (options.format !== undefined) {
+    throw new DiskError('USAGE', `${target}: is a mount point, which has no image format`, { device: target });
+  }
+  return fillMount(target, options, context);
 }
 
 async function isFolder(path: string): Promise<boolean> {
