@@ -230,12 +230,7 @@ export abstract class BlockDevice implements AsyncDisposable {
       );
     }
     const changes = operation === 'write' || operation === 'zero' || operation === 'trim';
-    if (changes && !writable) {
-      return new DiskError('READ_ONLY', `${operation} on ${this.name}: read-only`, {
-        device: this.name,
-        errno: 'EPERM',
-      });
-    }
+    if (changes && !writable) return this.readOnly(operation);
     if ((operation === 'trim' && !trim) || (operation === 'flush' && !flush)) return this.#unsupported(operation);
     if (operation === 'zero' && zero === 'none') return this.#unsupported(operation);
     if (options.fua === true && changes && (fua === 'none' || (fua === 'emulated' && !flush))) {
@@ -252,6 +247,11 @@ export abstract class BlockDevice implements AsyncDisposable {
       }
     }
     return undefined;
+  }
+
+  /** What the gate answers on a device that is not writable; a device that never is has no other word for it. */
+  protected readOnly(operation: Operation): DiskError {
+    return new DiskError('READ_ONLY', `${operation} on ${this.name}: read-only`, { device: this.name, errno: 'EPERM' });
   }
 
   #unsupported(what: string): DiskError {

@@ -1,5 +1,4 @@
 import type { RangeSet } from '../../binary/range-set.js';
-import { DiskError } from '../../error/disk-error.js';
 import type { BlockDevice, RequestOptions } from '../block-device.js';
 import type { Bytes, Extent } from '../extent.js';
 import { Layer } from './layer.js';
@@ -38,23 +37,18 @@ export class HolesLayer extends Layer {
   }
 
   protected doWrite(): Promise<void> {
-    return Promise.reject(this.#readOnly());
+    return Promise.reject(this.readOnly('write'));
   }
 
   protected doZero(): Promise<void> {
-    return Promise.reject(this.#readOnly());
+    return Promise.reject(this.readOnly('zero'));
   }
 
   protected doTrim(): Promise<void> {
-    return Promise.reject(this.#readOnly());
+    return Promise.reject(this.readOnly('trim'));
   }
 
   protected doFlush(options: RequestOptions): Promise<void> {
     return this.below.flush(options);
-  }
-
-  /** The gate has refused it already. */
-  #readOnly(): DiskError {
-    return new DiskError('READ_ONLY', `${this.name}: read-only`, { device: this.name, errno: 'EPERM' });
   }
 }

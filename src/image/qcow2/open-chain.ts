@@ -4,7 +4,7 @@ import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
 import { identify } from '../../host/file-identity.js';
 import { detectImageFormat } from '../image-format.js';
-import { type OpenRawOptions, openRaw } from '../open-raw.js';
+import { isUri, type OpenRawOptions, openRaw } from '../open-raw.js';
 import { openQcow2, type Qcow2Header, readQcow2Header } from './qcow2.js';
 
 export interface OpenChainOptions extends Omit<OpenRawOptions, 'access'> {
@@ -52,7 +52,8 @@ async function openLink(
   const parts: { backing?: BlockDevice; dataFile?: BlockDevice } = {};
   try {
     if (header.dataFile?.name !== undefined) {
-      parts.dataFile = await openPart(path, 'data file', header.dataFile.name, options);
+      const place = besides(path, header.dataFile.name, 'data file');
+      parts.dataFile = await openPart(path, place, 'data file', options);
     }
     if (header.backingFile !== undefined) {
       parts.backing = await openBacking(path, header.backingFile, header.backingFormat, options, [
@@ -76,7 +77,7 @@ async function openBacking(
   above: Above,
 ): Promise<BlockDevice> {
   const place = besides(path, name, 'backing file');
-  const file = await openPart(path, 'backing file', name, options);
+  const file = await openPart(path, place, 'backing file', options);
   try {
     const found = format ?? (await detectImageFormat(file));
     if (found === 'raw') return file;
@@ -92,10 +93,10 @@ async function openBacking(
   }
 }
 
-async function openPart(path: string, what: string, name: string, options: OpenChainOptions): Promise<BlockDevice> {
+async function openPart(path: string, place: string, what: string, options: OpenChainOptions): Promise<BlockDevice> {
   const { forceShare, onWarning, signal } = options;
   try {
-    return await openRaw(besides(path, name, what), { access: 'read', forceShare, onWarning, signal });
+    return await openRaw(place, { access: 'read', forceShare, onWarning, signal });
   } catch (error) {
     if (!hasCode(error, 'NOT_FOUND')) throw error;
     throw new DiskError('NOT_FOUND', `${path}: its ${what} is missing: ${error.message}`, {
@@ -113,7 +114,7 @@ function besides(path: string, name: string, what: string): string {
     throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'protocol' });
   }
   if (isAbsolute(name)) return name;
-  if (/^[a-z][a-z0-9.+-]*:\/\//i.test(path)) {
+  if (isUri(path)) {
     const message = `${path}: names its ${what} ${name} beside itself, where no file can lie`;
     throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'protocol' });
   }

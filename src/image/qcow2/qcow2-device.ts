@@ -4,7 +4,6 @@ import { BlockDevice, type DeviceFacts, done, type RequestOptions } from '../../
 import { type Bytes, type Extent, joins } from '../../device/extent.js';
 import { firstExtents } from '../../device/layer/interceptor.js';
 import { readView } from '../../device/read-view.js';
-import { DiskError } from '../../error/disk-error.js';
 import { CompressedClusters } from './compressed.js';
 import type { Qcow2Header } from './header.js';
 import { InFlight } from './in-flight.js';
@@ -239,15 +238,15 @@ export class Qcow2Device extends BlockDevice {
   }
 
   protected doWrite(): Promise<void> {
-    return Promise.reject(this.#readOnly());
+    return Promise.reject(this.readOnly('write'));
   }
 
   protected doZero(): Promise<void> {
-    return Promise.reject(this.#readOnly());
+    return Promise.reject(this.readOnly('zero'));
   }
 
   protected doTrim(): Promise<void> {
-    return Promise.reject(this.#readOnly());
+    return Promise.reject(this.readOnly('trim'));
   }
 
   protected doFlush(): Promise<void> {
@@ -259,11 +258,6 @@ export class Qcow2Device extends BlockDevice {
     const devices = [this.#backing, this.#data === this.#file ? undefined : this.#data, this.#file];
     const closed = await Promise.allSettled(devices.map((device) => device?.close()));
     for (const result of closed) if (result.status === 'rejected') throw result.reason;
-  }
-
-  /** The gate has refused it already. */
-  #readOnly(): DiskError {
-    return new DiskError('READ_ONLY', `${this.name}: read-only`, { device: this.name, errno: 'EPERM' });
   }
 }
 
