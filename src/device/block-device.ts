@@ -28,6 +28,8 @@ export interface DeviceFacts {
    * on, or its work would be gone round; only a slice does, shifted. Closing the device does not wait for who does so.
    */
   readonly hostFile?: HostFile | undefined;
+  /** Instead of `hostFile`, where layers leave its bytes as they are but have a word in each request. */
+  readonly guardedFile?: GuardedFile | undefined;
 }
 
 export interface RequestOptions {
@@ -61,6 +63,13 @@ export interface HostFile {
   readonly offset: Bytes;
   /** `memory`: a file without a disk behind it. */
   readonly kind: 'file' | 'memory' | 'block';
+}
+
+/** A host file that may be read past the layers over it, a range at a time, once they have let the read through. */
+export interface GuardedFile {
+  readonly file: HostFile;
+  /** Does all that a read of this range does, but for moving bytes; rejects where that would. */
+  admit(offset: Bytes, length: Bytes, options: RequestOptions): Promise<void>;
 }
 
 /**

@@ -17,8 +17,8 @@ const SO_SNDTIMEO = 21;
 /** Bytes: with 2 MiB one connection is read 1.7 times as fast as with the usual 208 KiB, with 4 MiB no faster. */
 const sendBuffer = 2 << 20;
 
-/** Microseconds that a send may wait for a client to take what was sent before. */
-const patience = 5000n;
+/** Bytes of a file that are sent before the clock is looked at. */
+const filePart = 256 << 10;
 
 /**
  * The descriptor of a plain connected socket; undefined for one with TLS, past which nothing may be sent, and where Node
@@ -54,11 +54,6 @@ export function receiveNow(fd: number, into: Uint8Array): number {
   return Math.max(0, Number(tryCall('recv', fd, into, into.length, MSG_DONTWAIT)));
 }
 
-/** Has {@link sendFile} on this socket give up after some milliseconds without progress. */
-export function limitSends(fd: number): void {
-  call('setsockopt', 'of a send timeout', fd, SOL_SOCKET, SO_SNDTIMEO, BigInt64Array.of(0n, patience), 16);
-}
-
 /**
  * Lets the kernel hold several large replies for a client on a unix socket, as far as the system allows
  * (net.core.wmem_max): by default they do not fit, and each has to wait until the client has taken a part of it. A TCP
@@ -68,25 +63,43 @@ export function widenSends(fd: number): void {
   call('setsockopt', 'of a send buffer', fd, SOL_SOCKET, SO_SNDBUF, Int32Array.of(sendBuffer), 4);
 }
 
+/** Has {@link sendFile} on this socket, where it may wait, give up after so many milliseconds without progress. */
+export function limitSends(fd: number, milliseconds: number): void {
+  const limit = BigInt64Array.of(0n, BigInt(milliseconds) * 1000n);
+  call('setsockopt', 'of a send timeout', fd, SOL_SOCKET, SO_SNDTIMEO, limit, 16);
+}
+
 /**
- * Sends `head`, then bytes of a file from the page cache, without copying them. Waits a few milliseconds where the client
- * is slower: blocking for so long costs less than coming back for each part of a large reply.
+ * Sends `head`, then bytes of a file from the page cache, without copying them.
  *
+ * @param patience milliseconds that the thread may be held up by a client that is slower, as set by {@link limitSends}:
+ * less work than coming back for each part of a large reply. 0: none
  * @returns bytes of both; fewer than asked when the client is too slow, gone, or the file ends
  */
-export function sendFile(socket: number, head: Uint8Array, file: number, offset: bigint, length: number): number {
+export function sendFile(
+  socket: number,
+  head: Uint8Array,
+  file: number,
+  offset: bigint,
+  length: number,
+  patience: number,
+): number {
+  const waiting = patience > 0;
+  const until = performance.now() + patience;
   const position = [offset];
   let sent = 0;
-  call('fcntlNumber', 'of a socket', socket, F_SETFL, constants.O_RDWR);
+  if (waiting) call('fcntlNumber', 'of a socket', socket, F_SETFL, constants.O_RDWR);
   try {
     sent = Math.max(0, Number(tryCall('send', socket, head, head.length, MSG_NOSIGNAL | MSG_MORE)));
     while (sent >= head.length && sent < head.length + length) {
-      const now = Number(tryCall('sendfile', socket, file, position, head.length + length - sent));
-      if (now <= 0) break;
+      const part = Math.min(filePart, head.length + length - sent);
+      const now = Math.max(0, Number(tryCall('sendfile', socket, file, position, part)));
       sent += now;
+      // The limit on waiting begins anew with each page.
+      if (now < part || (waiting && performance.now() > until)) break;
     }
   } finally {
-    call('fcntlNumber', 'of a socket', socket, F_SETFL, constants.O_RDWR | constants.O_NONBLOCK);
+    if (waiting) call('fcntlNumber', 'of a socket', socket, F_SETFL, constants.O_RDWR | constants.O_NONBLOCK);
   }
   return sent;
 }

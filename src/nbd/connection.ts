@@ -31,8 +31,8 @@ export interface Served {
 export interface ConnectionOptions {
   /** Milliseconds: a client that has not come to the transmission phase by then is dropped. */
   readonly handshake?: number | undefined;
-  /** Whether data may go from a file to the socket directly, which can hold up the thread for some milliseconds. */
-  readonly takesFiles?: boolean | undefined;
+  /** Milliseconds that the thread may be held up for one large reply; 0 unless it has nothing else to do. */
+  readonly patience?: number | undefined;
   /**
    * Offers somebody else the connection after the handshake.
    *
@@ -50,6 +50,7 @@ export class Connection implements Served {
   readonly #session: Session;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #tls: TlsOffer | undefined;
+  readonly #patience: number;
   #queue: Lease[] = [];
   #scheduled = false;
   #ending = false;
@@ -64,17 +65,18 @@ export class Connection implements Served {
     private readonly socket: Socket,
     start: readonly Export[] | Negotiated,
     private readonly pool: BufferPool,
-    { handshake, takesFiles, move, tls }: ConnectionOptions = {},
+    { handshake, patience = 0, move, tls }: ConnectionOptions = {},
   ) {
     this.#carrier = socket;
     this.#tls = tls;
+    this.#patience = patience;
     const socketClosed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     this.closed = socketClosed.then(() => this.#moved?.closed);
     if (handshake !== undefined) this.#timer = setTimeout(() => socket.destroy(), handshake).unref();
     this.#session = new Session(
       start,
       {
-        takesFiles,
+        takesFiles: () => socketFd(this.#carrier) !== undefined,
         send: (lease) => this.#send(lease),
         end: () => {
           this.#ending = true;
@@ -256,7 +258,7 @@ export class Connection implements Served {
     const socket = this.#carrier;
     const { fd, offset, length } = file;
     const to = socketFd(socket);
-    const sent = this.#slow || to === undefined ? 0 : sendFile(to, head, fd, offset, length);
+    const sent = this.#slow || to === undefined ? 0 : sendFile(to, head, fd, offset, length, this.#patience);
     if (sent === head.length + length) {
       release();
       return undefined;

@@ -26,17 +26,18 @@ const cachePiece = 256 << 10;
 
 /** Carries out requests that have been judged, on a device, and encodes their replies. */
 export class Performer {
-  /** Where data may be sent from without passing through here. */
-  readonly #straight: HostFile | undefined;
+  /** Where the device's bytes lie, however they may be fetched from there. */
+  readonly #file: HostFile | undefined;
 
   /** @param takesFiles whether a reply's data may come as a part of a host file */
   constructor(
     private readonly device: BlockDevice,
     private readonly replies: Replies,
     private readonly pool: BufferPool,
-    takesFiles: boolean,
+    private readonly takesFiles: boolean,
   ) {
-    this.#straight = takesFiles ? device.facts.hostFile : undefined;
+    const { hostFile, guardedFile } = device.facts;
+    this.#file = hostFile ?? guardedFile?.file;
   }
 
   /**
@@ -98,7 +99,7 @@ export class Performer {
     const { replies } = this;
     if (length >= holeSearch && this.#mayHaveHoles(request)) return this.#readAround(request);
     const file = length >= straightFrom ? this.#partAtHand(request.offset, length) : undefined;
-    if (file !== undefined) return replies.dataFrom(request, file);
+    if (file !== undefined) return this.#sendFrom(request, file);
     const lease = this.pool.take(replies.dataRoom + length);
     const reading = this.device.read(lease.bytes.subarray(replies.dataRoom), request.offset);
     if (reading === done) {
@@ -118,20 +119,29 @@ export class Performer {
   }
 
   #mayHaveHoles({ flags, offset, length }: Request): boolean {
-    const { extents, hostFile } = this.device.facts;
-    if (!extents || this.replies.style === 'simple' || commandFlags.has(flags, 'DF')) return false;
-    if (hostFile === undefined) return true;
-    const start = hostFile.offset + offset;
-    const hole = seekHole(hostFile.fd, start, this.device.name);
+    if (!this.device.facts.extents || this.replies.style === 'simple' || commandFlags.has(flags, 'DF')) return false;
+    if (this.#file === undefined) return true;
+    const start = this.#file.offset + offset;
+    const hole = seekHole(this.#file.fd, start, this.device.name);
     return hole === undefined || hole < start + length;
   }
 
   /** The part of the host file, if nobody has to wait for a disk for it. */
   #partAtHand(offset: bigint, length: number): FilePart | undefined {
-    if (this.#straight === undefined) return undefined;
-    const { fd, offset: start, kind } = this.#straight;
+    if (!this.takesFiles || this.#file === undefined) return undefined;
+    const { fd, offset: start, kind } = this.#file;
     const part = { fd, offset: start + offset, length };
     return isAtHand(fd, part.offset, length, kind === 'memory') ? part : undefined;
+  }
+
+  #sendFrom(request: Request, part: FilePart): Lease | Promise<Lease> {
+    const { guardedFile } = this.device.facts;
+    const admitted = guardedFile?.admit(request.offset, request.length, {}) ?? done;
+    if (admitted === done) return this.replies.dataFrom(request, part);
+    return admitted.then(
+      () => this.replies.dataFrom(request, part),
+      (error: unknown) => this.#failed(request, error),
+    );
   }
 
   /** Reads what is data, and tells where the holes are. */

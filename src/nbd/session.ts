@@ -8,8 +8,8 @@ import { Transmission } from './transmission.js';
 export interface SessionOutput {
   /** Takes bytes to send, in order; releases them once they have left, or never will. */
   send(lease: Lease): void;
-  /** Whether a lease may have a part of a file. */
-  readonly takesFiles?: boolean | undefined;
+  /** Whether a lease of the transmission phase may have a part of a file. */
+  takesFiles?(): boolean;
   /** All has been sent: hang up. Called once, last. */
   end(): void;
   /**
@@ -145,7 +145,7 @@ export class Session {
   }
 
   #transmit(agreed: Negotiated): Transmission {
-    const { takesFiles = false } = this.output;
+    const takesFiles = this.output.takesFiles?.() ?? false;
     const output = { takesFiles, send: (reply: Lease) => this.output.send(reply), changed: () => this.#advance() };
     return new Transmission(agreed, this.pool, output);
   }

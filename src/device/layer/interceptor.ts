@@ -1,4 +1,11 @@
-import type { BlockDevice, Operation, RequestOptions, WriteOptions, ZeroOptions } from '../block-device.js';
+import {
+  type BlockDevice,
+  done,
+  type Operation,
+  type RequestOptions,
+  type WriteOptions,
+  type ZeroOptions,
+} from '../block-device.js';
 import type { Bytes, Extent } from '../extent.js';
 import { Layer } from './layer.js';
 
@@ -18,7 +25,14 @@ const batchSize = 256;
 export abstract class Interceptor extends Layer {
   /** @param name what stands before the name of the device below: `delay over a.img` */
   protected constructor(below: BlockDevice, what: string) {
-    super(below);
+    const { hostFile, guardedFile = hostFile && { file: hostFile, admit: () => done } } = below.facts;
+    super(below, {
+      guardedFile: guardedFile && {
+        file: guardedFile.file,
+        admit: (offset, length, options) =>
+          this.around({ operation: 'read', offset, length, options }, () => guardedFile.admit(offset, length, options)),
+      },
+    });
     this.name = `${what} over ${below.name}`;
   }
 

@@ -3,7 +3,7 @@ import { BlockDevice, type DeviceFacts } from '../block-device.js';
 /**
  * A device over one other, which it owns: closing the layer closes what lies under it.
  *
- * Its facts are those below without `hostFile`, and it never peeks: what goes through a layer goes through all of it.
+ * Its facts are those below without its host file, and it never peeks: what goes through a layer goes through all of it.
  */
 export abstract class Layer extends BlockDevice {
   readonly facts: DeviceFacts;
@@ -13,7 +13,7 @@ export abstract class Layer extends BlockDevice {
     changes: Partial<DeviceFacts> = {},
   ) {
     super();
-    this.facts = Object.freeze({ ...below.facts, hostFile: undefined, ...changes });
+    this.facts = Object.freeze({ ...below.facts, hostFile: undefined, guardedFile: undefined, ...changes });
   }
 
   protected doPeek(): undefined {

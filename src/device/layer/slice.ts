@@ -39,6 +39,7 @@ export class Slice extends BlockDevice {
       ...below.facts,
       size: length,
       hostFile: hostFile && { ...hostFile, offset: hostFile.offset + offset },
+      guardedFile: undefined,
     });
   }
 

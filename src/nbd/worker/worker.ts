@@ -14,6 +14,8 @@ if (port === null) throw new Error('this file is run by a pool of workers');
 const pool = new BufferPool();
 /** Where all of them receive, one after the other. Many small requests at once are answered at once. */
 const received = Buffer.alloc(256 << 10);
+/** Milliseconds that one client may hold up the others by a large reply. */
+const patience = 5;
 const attention = new Attention();
 const connections = new Map<number, Connection>();
 
@@ -44,9 +46,9 @@ function serve({ id, socket: fd, device: plain, readOnly, style, allocation, res
   const socketOptions = { fd, readable: true, writable: true, allowHalfOpen: true, onread };
   const socket = new Socket(socketOptions);
   const { device, file } = openPlain(plain);
-  limitSends(fd);
+  limitSends(fd, patience);
   const agreed = { export: { name: '', description: '', device, readOnly }, style, allocation };
-  const connection = new Connection(socket, agreed, pool, { takesFiles: true });
+  const connection = new Connection(socket, agreed, pool, { patience });
   connections.set(id, connection);
   void connection.closed.then(async () => {
     connections.delete(id);

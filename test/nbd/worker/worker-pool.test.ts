@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import type { BlockDevice } from '../../../src/device/block-device.js';
+import { withLayers } from '../../../src/device/layer/stack.js';
 import { memoryDevice } from '../../../src/device/memory-device.js';
 import { openImage } from '../../../src/image/open-image.js';
 import { NbdServer } from '../../../src/nbd/index.js';
@@ -86,24 +87,29 @@ test('what a client sends along with its last option is answered after the hands
   expect((await client.read(4)).toString('latin1')).toBe(`abc${bytes.toString('latin1', 3, 4)}`);
 });
 
-test('large replies reach a client whole and in order, however slowly it takes them', async () => {
-  const bytes = randomBytes(4 * MiB);
-  const client = new Client(await serving({ '': await imageOf(bytes) }));
-  client.send(hello());
-  await client.read(helloReply);
-  // Small replies between large ones, and all of them far more than the socket holds.
-  const lengths = [3 * MiB, 10, 64 << 10, 4 * MiB, 1, 100_000, 2 * MiB];
-  client.send(...lengths.map((length, index) => request({ type: READ, cookie: BigInt(index), length })));
-  for (const [index, length] of lengths.entries()) {
-    const header = await client.read(simpleReply);
-    expect(header.readBigUInt64BE(8)).toBe(BigInt(index));
-    for (let at = 0; at < length; at += 300_000) {
-      const size = Math.min(300_000, length - at);
-      expect((await client.read(size)).equals(bytes.subarray(at, at + size))).toBe(true);
-      await sleep(10);
+// Under a layer the connection stays on the main thread.
+test.each([{}, { errors: { rate: 0 } }])(
+  'large replies reach a client whole and in order, however slowly it takes them: %o',
+  async (layers) => {
+    const bytes = randomBytes(4 * MiB);
+    const { device } = withLayers(await imageOf(bytes), layers);
+    const client = new Client(await serving({ '': device }));
+    client.send(hello());
+    await client.read(helloReply);
+    // Small replies between large ones, and all of them far more than the socket holds.
+    const lengths = [3 * MiB, 10, 64 << 10, 4 * MiB, 1, 100_000, 2 * MiB];
+    client.send(...lengths.map((length, index) => request({ type: READ, cookie: BigInt(index), length })));
+    for (const [index, length] of lengths.entries()) {
+      const header = await client.read(simpleReply);
+      expect(header.readBigUInt64BE(8)).toBe(BigInt(index));
+      for (let at = 0; at < length; at += 300_000) {
+        const size = Math.min(300_000, length - at);
+        expect((await client.read(size)).equals(bytes.subarray(at, at + size))).toBe(true);
+        await sleep(10);
+      }
     }
-  }
-});
+  },
+);
 
 test('hangs up when the file is cut short under a reply whose length was promised', async () => {
   const path = join(await temporaryFolder(), 'a.img');
