@@ -1,11 +1,16 @@
 /**
  * Memory for payloads, used again and again: fresh memory costs a page fault for each 4 KiB. Small pieces are cut one
- * after the other from slabs, so that replies made in a row lie in a row, and leave in one write.
+ * after the other from slabs, so that replies made in a row lie in a row, and leave in one write; replies without data
+ * from slabs of their own, so that the payloads of writes do not lie between them.
  */
 
 /** Bytes. */
-const slabSize = 1 << 20;
+const largestBare = 64;
+const bareSlab = 64 << 10;
 const largestSmall = 64 << 10;
+const smallSlab = 1 << 20;
+/** Slabs of a kind that are kept for later. */
+const idleSlabs = 4;
 /** Bytes of large buffers kept for later: one of the largest, which the garbage collector would be slow to free. */
 const keptLimit = (32 << 20) + (1 << 20);
 /** Room beside a power of two for the headers of a reply. */
@@ -26,26 +31,18 @@ export interface Lease {
   release(): void;
 }
 
-class Slab {
-  readonly memory = Buffer.allocUnsafeSlow(slabSize);
-  used = 0;
-  leased = 0;
-}
-
-export class BufferPool {
-  #slab = new Slab();
+/** Pieces of memory cut one after the other. */
+class Slabs {
+  #slab: Slab;
   readonly #idle: Slab[] = [];
-  readonly #large = new Map<number, Buffer[]>();
-  #kept = 0;
 
-  take(size: number): Lease {
-    return size <= largestSmall ? this.#takeSmall(size) : this.#takeLarge(size);
+  /** @param size bytes of each */
+  constructor(private readonly size: number) {
+    this.#slab = new Slab(size);
   }
 
-  #takeSmall(size: number): Lease {
-    if (this.#slab.used + size > slabSize) {
-      this.#slab = this.#idle.pop() ?? new Slab();
-    }
+  take(size: number): Lease {
+    if (this.#slab.used + size > this.size) this.#slab = this.#idle.pop() ?? new Slab(this.size);
     const slab = this.#slab;
     const start = slab.used;
     slab.used += size;
@@ -55,9 +52,31 @@ export class BufferPool {
       release: () => {
         if (--slab.leased > 0) return;
         slab.used = 0;
-        if (slab !== this.#slab && this.#idle.length < 4) this.#idle.push(slab);
+        if (slab !== this.#slab && this.#idle.length < idleSlabs) this.#idle.push(slab);
       },
     };
+  }
+}
+
+class Slab {
+  readonly memory: Buffer;
+  used = 0;
+  leased = 0;
+
+  constructor(size: number) {
+    this.memory = Buffer.allocUnsafeSlow(size);
+  }
+}
+
+export class BufferPool {
+  readonly #bare = new Slabs(bareSlab);
+  readonly #small = new Slabs(smallSlab);
+  readonly #large = new Map<number, Buffer[]>();
+  #kept = 0;
+
+  take(size: number): Lease {
+    if (size > largestSmall) return this.#takeLarge(size);
+    return (size > largestBare ? this.#small : this.#bare).take(size);
   }
 
   #takeLarge(size: number): Lease {

@@ -26,3 +26,13 @@ test('small leases in a row join, others do not', () => {
   expect(joined(first.bytes, second.bytes)?.length).toBe(30);
   expect(joined(first.bytes, third.bytes)).toBeUndefined();
 });
+
+test('replies to writes in a row join, whatever payloads are leased between them', () => {
+  const pool = new BufferPool();
+  const replies = Array.from({ length: 8 }, () => {
+    pool.take(4096);
+    return pool.take(16).bytes;
+  });
+  const all = replies.reduce((before, next) => joined(before, next) ?? Buffer.alloc(0));
+  expect(all.length).toBe(8 * 16);
+});
