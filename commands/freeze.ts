@@ -53,7 +53,7 @@ Several filesystems are frozen in an order that cannot block: inner ones first, 
       if (result.command.timedOut) {
         this.complain(`thawed after ${inSeconds(timeout)}, before the command was done: what it saw is not consistent`);
       }
-    } else if (!this.jsonEnabled() && !this.flags.quiet) {
+    } else if (!this.jsonEnabled()) {
       const until = timeout === 0 ? `stays so until "disktool thaw"` : `thaws by itself in ${inSeconds(timeout)}`;
       for (const mountPoint of result.frozen) this.log(`${mountPoint}: frozen, ${until}`);
     }

@@ -3,7 +3,15 @@ import { BaseCommand } from '../src/cli/base-command.js';
 import { imageDescription, imageFlags, rangeFlag, sourceOf } from '../src/cli/flags.js';
 import { cowOf, layerFlags, layersOf } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
-import { addressFlags, addressOf, type NamedSource, sourceFlags, sourcesOf } from '../src/cli/serve-flags.js';
+import {
+  addressFlags,
+  addressOf,
+  isInherited,
+  lifetimeFlags,
+  type NamedSource,
+  sourceFlags,
+  sourcesOf,
+} from '../src/cli/serve-flags.js';
 import { tlsAsked, tlsFlags } from '../src/cli/tls-flags.js';
 import { viewStats } from '../src/cli/view/stats.js';
 import { DiskError } from '../src/error/disk-error.js';
@@ -62,18 +70,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
     force: Flags.boolean({ char: 'f', summary: 'serve for writing although somebody else reads the image' }),
     ...imageFlags,
     ...addressFlags,
-    run: Flags.string({
-      summary: 'serve a shell command on a socket of its own, until it ends',
-      description:
-        'It finds the export by $uri, $nbd, $unixsocket (or $port) and $exportname; its status is ours. A signal to us reaches all that it has started, and the disk is served until they have ended: for 10 seconds, then they are killed. What is in a session of its own (setsid, daemons) is left alone. Ctrl-C in a terminal is for the command to answer.',
-      helpValue: 'COMMAND',
-    }),
-    'pid-file': Flags.string({
-      char: 'P',
-      summary: 'write the process id here once clients can connect',
-      helpValue: 'PATH',
-    }),
-    'exit-with-parent': Flags.boolean({ summary: 'end when the process ends that started this one' }),
+    ...lifetimeFlags,
     ...layerFlags,
     ...tlsFlags,
   };
@@ -109,7 +106,8 @@ Layers stand between the disk and its clients in one order, from the disk outwar
     };
     const { status, stats } = await serve(options, this.context, (ready) => {
       this.commandOnTerminal = flags.run !== undefined;
-      if (flags.run !== undefined) return; // The command has our standard output.
+      // The command has our standard output, or whoever listened for us, and knows where.
+      if (flags.run !== undefined || (isInherited(options.address) && !this.jsonEnabled())) return;
       if (this.jsonEnabled()) this.logJson(ready.length === 1 ? ready[0] : { exports: ready });
       else for (const { name, size, uri } of ready) this.log(`serving ${name} (${formatSize(size)}) at ${uri}`);
     });

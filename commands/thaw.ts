@@ -19,7 +19,7 @@ export default class Thaw extends BaseCommand<typeof Thaw> {
 
   async run(): Promise<ThawResult> {
     const result = await thaw({ mountPoints: this.args.mount });
-    if (!this.jsonEnabled() && !this.flags.quiet) {
+    if (!this.jsonEnabled()) {
       for (const mountPoint of result.thawed) this.log(`${mountPoint}: thawed`);
     }
     return result;

@@ -40,7 +40,7 @@ Where the image itself can be changed, "sparsify" gives the room back at once an
       zerofill(target, { reserve, force, format }, context),
     );
     if (result.kind === 'image') this.#leftAlone(result.volumes);
-    if (!this.jsonEnabled() && !this.flags.quiet) {
+    if (!this.jsonEnabled()) {
       this.log(`${target}: ${formatSize(result.zeroed)} of ${formatSize(result.free)} free overwritten with zeros`);
     }
     return result;

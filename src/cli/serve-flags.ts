@@ -5,7 +5,7 @@ import type { ServeSource } from '../task/serve/open-export.js';
 import type { ServeOptions } from '../task/serve/serve.js';
 import { sizeFlag } from './flags.js';
 
-/** The flags that say what is served, and where, and what they say. */
+/** The flags that say what is served, where, and for how long, and what they say. */
 
 export const sourceFlags = {
   file: Flags.string({
@@ -50,6 +50,22 @@ export const addressFlags = {
     description: 'For programs that start their server on a connection: inetd, ssh, libnbd.',
     exclusive: ['socket', 'port', 'bind', 'run', 'json'],
   }),
+};
+
+/** How long we serve, and who else is to know. */
+export const lifetimeFlags = {
+  run: Flags.string({
+    summary: 'serve a shell command on a socket of its own, until it ends',
+    description:
+      'It finds the export by $uri, $nbd, $unixsocket (or $port) and $exportname; its status is ours. A signal to us reaches all that it has started, and the disk is served until they have ended: for 10 seconds, then they are killed. What is in a session of its own (setsid, daemons) is left alone. Ctrl-C in a terminal is for the command to answer.',
+    helpValue: 'COMMAND',
+  }),
+  'pid-file': Flags.string({
+    char: 'P',
+    summary: 'write the process id here once clients can connect',
+    helpValue: 'PATH',
+  }),
+  'exit-with-parent': Flags.boolean({ summary: 'end when the process ends that started this one' }),
 };
 
 export interface NamedSource {
@@ -114,6 +130,11 @@ export function addressOf(
   if (socket !== undefined) return { socketPath: socket };
   if (runs && !named) return undefined;
   return { host: bind ?? loopback, port: port ?? defaultPort };
+}
+
+/** Whether whoever started us listened first, and knows where. */
+export function isInherited(address: ServeOptions['address']): boolean {
+  return typeof address === 'object' && 'descriptors' in address;
 }
 
 /** What systemd, or whoever speaks as it does, has opened for us. Asked once: our children must not take it for theirs. */

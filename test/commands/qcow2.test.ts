@@ -84,6 +84,7 @@ describe('a qcow2 image', () => {
     for (const args of [
       ['sparsify', '--convert', 'raw', image],
       ['zerofill', '--format', 'raw', folder],
+      ['zerofill', '--reserve', '1M', image],
       ['serve', '--file', image, '--format', 'qcow2'],
       ['serve', '--memory', '1M', '--snapshot', 'x'],
     ]) {

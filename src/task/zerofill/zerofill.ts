@@ -29,7 +29,13 @@ export async function zerofill(
   options: ZerofillOptions = {},
   context: TaskContext = {},
 ): Promise<ZerofillResult> {
-  if (!(await isFolder(target))) return fillImage(target, options, context);
+  if (!(await isFolder(target))) {
+    if (options.reserve !== undefined) {
+      const message = `${target}: is no mount point: in an image nobody else needs room meanwhile`;
+      throw new DiskError('USAGE', message, { device: target });
+    }
+    return fillImage(target, options, context);
+  }
   if (options.format !== undefined) {
     throw new DiskError('USAGE', `${target}: is a mount point, which has no image format`, { device: target });
   }
