@@ -3,20 +3,36 @@ import koffi from 'koffi';
 /** Decompresses one whole frame, of which at most `most` bytes come. */
 export type DecodeFrame = (frame: Uint8Array, most: number) => Promise<Uint8Array>;
 
-const prototype = 'size_t ZSTD_decompress(void *into, size_t capacity, const void *frame, size_t size)';
+/** Compresses to one whole frame; undefined when it would take more than `most` bytes, or nearly as many. */
+export type EncodeFrame = (bytes: Uint8Array, most: number) => Promise<Uint8Array | undefined>;
+
+export interface ZstdFrames {
+  readonly decode: DecodeFrame;
+  readonly encode: EncodeFrame;
+}
+
+const decompressPrototype = 'size_t ZSTD_decompress(void *into, size_t capacity, const void *frame, size_t size)';
+const compressPrototype =
+  'size_t ZSTD_compress(void *into, size_t capacity, const void *bytes, size_t size, int level)';
+type Entry = ReturnType<ReturnType<typeof koffi.load>['func']>;
+/** libzstd's own default. */
+export const zstdLevel = 3;
+/** ZSTD_error_dstSize_tooSmall. */
+const tooSmall = 70n;
 
 /** What the thread pool works on: koffi takes addresses, and keeps nothing alive. */
 const inFlight = new Set<readonly Uint8Array[]>();
 
 /**
- * The function in this process, else in the host's library. Never in the library when the process has it: a Node.js that
- * holds a libzstd shows its functions to all, and a library that was loaded beside it would call half of them instead of
- * its own, of another version.
+ * The functions in this process, else in the host's library. Never in the library when the process has them: a Node.js
+ * that holds a libzstd shows its functions to all, and a library that was loaded beside it would call half of them instead
+ * of its own, of another version.
  */
-function find() {
-  for (const library of [null, 'libzstd.so.1']) {
+function find(): { decompress: Entry; compress: Entry } | undefined {
+  for (const name of [null, 'libzstd.so.1']) {
     try {
-      return koffi.load(library).func(prototype);
+      const library = koffi.load(name);
+      return { decompress: library.func(decompressPrototype), compress: library.func(compressPrototype) };
     } catch {
       // The next one may have it.
     }
@@ -24,21 +40,40 @@ function find() {
   return undefined;
 }
 
-/** libzstd's decoder for a whole frame, if there is one: it works on koffi's threads, on several frames at once. */
-export function loadLibzstd(): DecodeFrame | undefined {
-  const decompress = find();
-  if (decompress === undefined) return undefined;
-  return (frame, most) =>
-    new Promise((resolve, reject) => {
-      const into = new Uint8Array(most);
-      const memory = [frame, into];
-      inFlight.add(memory);
-      decompress.async(into, most, frame, frame.length, (error: unknown, result: number | bigint) => {
-        inFlight.delete(memory);
-        if (error !== null && error !== undefined) reject(error);
-        // Errors are the largest numbers that there are.
-        else if (result > most) reject(new Error(`libzstd: error ${BigInt.asUintN(64, -BigInt(result))}`));
-        else resolve(into.subarray(0, Number(result)));
-      });
+/** Calls one that fills `into`, on koffi's threads. What it gives back is an error where that is larger than `into`. */
+function call(zstd: Entry, into: Uint8Array, from: Uint8Array, ...more: readonly number[]): Promise<bigint> {
+  return new Promise((resolve, reject) => {
+    const memory = [into, from];
+    inFlight.add(memory);
+    zstd.async(into, into.length, from, from.length, ...more, (error: unknown, result: number | bigint) => {
+      inFlight.delete(memory);
+      if (error !== null && error !== undefined) reject(error);
+      else resolve(BigInt(result));
     });
+  });
+}
+
+/** Errors are the largest numbers that there are. */
+const errorOf = (result: bigint) => BigInt.asUintN(64, -result);
+
+/** libzstd for whole frames, if there is one: it works on koffi's threads, on several frames at once. */
+export function loadLibzstd(): ZstdFrames | undefined {
+  const functions = find();
+  if (functions === undefined) return undefined;
+  const { decompress, compress } = functions;
+  return {
+    async decode(frame, most) {
+      const into = new Uint8Array(most);
+      const result = await call(decompress, into, frame);
+      if (result > most) throw new Error(`libzstd: error ${errorOf(result)}`);
+      return into.subarray(0, Number(result));
+    },
+    async encode(bytes, most) {
+      const into = new Uint8Array(most);
+      const result = await call(compress, into, bytes, zstdLevel);
+      if (result <= most) return into.subarray(0, Number(result));
+      if (errorOf(result) === tooSmall) return undefined;
+      throw new Error(`libzstd: error ${errorOf(result)}`);
+    },
+  };
 }

@@ -1,36 +1,47 @@
 import * as zlib from 'node:zlib';
 import { viewOf } from '../binary/layout.js';
 import { measureZstdFrame } from '../binary/zstd-frame.js';
-import { type DecodeFrame, loadLibzstd } from './libzstd.js';
+import { type DecodeFrame, type EncodeFrame, loadLibzstd, type ZstdFrames, zstdLevel } from './libzstd.js';
 
 /**
  * Zstandard, by one of three: libzstd of this process or of the host, Node's own (22.15 and later), or libzstd as
  * WebAssembly, which is always there. Nothing else need know which of them it was.
  */
-export type ZstdDecoder = 'libzstd' | 'node' | 'wasm';
+export type ZstdCodec = 'libzstd' | 'node' | 'wasm';
 
-type NodeDecompress = (
+type NodeFunction = (
   bytes: Uint8Array,
-  options: { maxOutputLength: number },
+  options: { maxOutputLength?: number; params?: Record<number, number>; pledgedSrcSize?: number },
   done: (error: Error | null, result: Uint8Array) => void,
 ) => void;
 
-function isFunction(value: unknown): value is NodeDecompress {
+function isFunction(value: unknown): value is NodeFunction {
   return typeof value === 'function';
 }
 
 /** Bytes: what every decoder must be ready to keep (RFC 8878, 3.1.1.1.2), and ours do at most. */
 const largestWindow = 8 << 20;
 
-const decodeByNode =
-  (decompress: NodeDecompress): DecodeFrame =>
-  (frame, most) =>
-    new Promise((resolve, reject) => {
-      decompress(frame, { maxOutputLength: Math.max(1, most) }, (error, result) => {
-        if (error === null) resolve(result);
-        else reject(error);
-      });
+/** ZSTD_c_compressionLevel. */
+const levelParameter = 100;
+
+function callNode(call: NodeFunction, bytes: Uint8Array, options: Parameters<NodeFunction>[1]): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    call(bytes, options, (error, result) => {
+      if (error === null) resolve(result);
+      else reject(error);
     });
+  });
+}
+
+const byNode = (decompress: NodeFunction, compress: NodeFunction): ZstdFrames => ({
+  decode: (frame, most) => callNode(decompress, frame, { maxOutputLength: Math.max(1, most) }),
+  async encode(bytes, most) {
+    const options = { params: { [levelParameter]: zstdLevel }, pledgedSrcSize: bytes.length };
+    const frame = await callNode(compress, bytes, options);
+    return frame.length > most ? undefined : frame;
+  },
+});
 
 let wasm: Promise<typeof import('@bokuweb/zstd-wasm')> | undefined;
 
@@ -47,24 +58,51 @@ const decodeByWasm: DecodeFrame = async (frame, most) => {
   return decompress(frame, { defaultHeapSize: Math.max(1, most) });
 };
 
-let found: ReadonlyMap<ZstdDecoder, DecodeFrame> | undefined;
+const encodeByWasm: EncodeFrame = async (bytes, most) => {
+  wasm ??= loadWasm();
+  const { compress } = await wasm;
+  const frame = compress(bytes, zstdLevel);
+  return frame.length > most ? undefined : frame;
+};
 
-/** The quickest first: for 64 KiB 0.1, 0.2 to 0.4 and 0.5 ms, the last of them on this thread. */
-function decoders(): ReadonlyMap<ZstdDecoder, DecodeFrame> {
+const byWasm: ZstdFrames = { decode: decodeByWasm, encode: encodeByWasm };
+
+let found: ReadonlyMap<ZstdCodec, ZstdFrames> | undefined;
+
+/** The quickest first: to decompress 64 KiB 0.1, 0.2 to 0.4 and 0.5 ms, the last of them on this thread. */
+function codecs(): ReadonlyMap<ZstdCodec, ZstdFrames> {
   if (found !== undefined) return found;
-  const all = new Map<ZstdDecoder, DecodeFrame>();
+  const all = new Map<ZstdCodec, ZstdFrames>();
   const libzstd = loadLibzstd();
   if (libzstd !== undefined) all.set('libzstd', libzstd);
-  const native: unknown = 'zstdDecompress' in zlib ? zlib.zstdDecompress : undefined;
-  if (isFunction(native)) all.set('node', decodeByNode(native));
-  all.set('wasm', decodeByWasm);
+  const decompress: unknown = 'zstdDecompress' in zlib ? zlib.zstdDecompress : undefined;
+  const compress: unknown = 'zstdCompress' in zlib ? zlib.zstdCompress : undefined;
+  if (isFunction(decompress) && isFunction(compress)) all.set('node', byNode(decompress, compress));
+  all.set('wasm', byWasm);
   found = all;
   return all;
 }
 
 /** Those that are here, the one that is used first. */
-export function zstdDecoders(): ZstdDecoder[] {
-  return [...decoders().keys()];
+export function zstdCodecs(): ZstdCodec[] {
+  return [...codecs().keys()];
+}
+
+function codec(name: ZstdCodec | undefined): ZstdFrames {
+  return (name && codecs().get(name)) ?? byWasm;
+}
+
+/**
+ * Compresses to one frame that says how many bytes come of it.
+ *
+ * @returns undefined when it would take more than `most` bytes, or so nearly as many that there is no telling
+ */
+export function zstdCompress(
+  bytes: Uint8Array,
+  most: number,
+  name: ZstdCodec | undefined = zstdCodecs()[0],
+): Promise<Uint8Array | undefined> {
+  return codec(name).encode(bytes, most);
 }
 
 /**
@@ -75,9 +113,9 @@ export function zstdDecoders(): ZstdDecoder[] {
 export async function zstdDecompress(
   bytes: Uint8Array,
   size: number,
-  decoder: ZstdDecoder | undefined = zstdDecoders()[0],
+  name: ZstdCodec | undefined = zstdCodecs()[0],
 ): Promise<Uint8Array> {
-  const decode = (decoder && decoders().get(decoder)) ?? decodeByWasm;
+  const { decode } = codec(name);
   const view = viewOf(bytes);
   let result: Uint8Array | undefined;
   let filled = 0;

@@ -2,13 +2,13 @@ import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { viewOf } from '../../src/binary/layout.js';
 import { measureZstdFrame } from '../../src/binary/zstd-frame.js';
-import { zstdDecoders, zstdDecompress } from '../../src/host/zstd.js';
+import { zstdCodecs, zstdCompress, zstdDecompress } from '../../src/host/zstd.js';
 import { needs } from '../support/needs.js';
 
 const it = needs({ programs: ['zstd'] });
 
 /** What zstd(1) makes of bytes on its standard input: it does not know then how many will come, and does not say. */
-function compress(bytes: Uint8Array, ...options: string[]): Buffer {
+function compressed(bytes: Uint8Array, ...options: string[]): Buffer {
   return execFileSync('zstd', ['--quiet', '--stdout', ...options], { input: bytes, maxBuffer: 1 << 24 });
 }
 
@@ -22,8 +22,8 @@ const noise = Uint8Array.from({ length: size }, () => {
 const inputs = { text, noise, 'one byte repeated': new Uint8Array(size).fill(7), 'a single byte': Uint8Array.of(42) };
 const garbage = Buffer.from('what lies behind, (\xb5/\xfd with the start of a frame', 'latin1');
 
-describe.each(zstdDecoders())('zstd by %s', (decoder) => {
-  const decompress = (bytes: Uint8Array, wanted: number) => zstdDecompress(bytes, wanted, decoder);
+describe.each(zstdCodecs())('zstd by %s', (codec) => {
+  const decompress = (bytes: Uint8Array, wanted: number) => zstdDecompress(bytes, wanted, codec);
 
   for (const [what, bytes] of Object.entries(inputs)) {
     it(`decompresses what zstd(1) wrote, whatever lies behind: ${what}`, async () => {
@@ -34,7 +34,7 @@ describe.each(zstdDecoders())('zstd by %s', (decoder) => {
         [`--stream-size=${bytes.length}`],
         ['-1', '--content-size'],
       ]) {
-        const frame = compress(bytes, ...options);
+        const frame = compressed(bytes, ...options);
         for (const stored of [frame, Buffer.concat([frame, garbage]), Buffer.concat([frame, new Uint8Array(511)])]) {
           expect(measureZstdFrame(viewOf(stored), 0).length).toBe(frame.length);
           expect(Buffer.compare(await decompress(stored, bytes.length), bytes)).toBe(0);
@@ -43,21 +43,49 @@ describe.each(zstdDecoders())('zstd by %s', (decoder) => {
     });
   }
 
+  for (const [what, bytes] of Object.entries(inputs)) {
+    it(`compresses to one frame that zstd(1) reads and that tells its size: ${what}`, async () => {
+      const frame = await zstdCompress(bytes, size + 1000, codec);
+      if (frame === undefined) throw new Error('it does not fit');
+      expect(measureZstdFrame(viewOf(frame), 0)).toMatchObject({ length: frame.length, contentSize: bytes.length });
+      const back = execFileSync('zstd', ['-dcq'], { input: frame, maxBuffer: 1 << 24 });
+      expect(Buffer.compare(back, bytes)).toBe(0);
+      expect(Buffer.compare(await decompress(frame, bytes.length), bytes)).toBe(0);
+    });
+  }
+
+  it('says that a frame takes more than it may, and compresses what fits with a little room', async () => {
+    expect(await zstdCompress(noise, size - 1, codec)).toBeUndefined();
+    const { length } = (await zstdCompress(text, size, codec)) ?? {};
+    if (length === undefined) throw new Error('it does not fit');
+    expect((await zstdCompress(text, length + 256, codec))?.length).toBe(length);
+    expect(await zstdCompress(text, length - 1, codec)).toBeUndefined();
+  });
+
+  it('compresses many at the same time', async () => {
+    const parts = Array.from({ length: 64 }, (_, i) => text.subarray(i * 1000, i * 1000 + 65536));
+    const frames = await Promise.all(parts.map((part) => zstdCompress(part, part.length, codec)));
+    for (const [i, frame] of frames.entries()) {
+      const part = parts[i] ?? new Uint8Array();
+      expect(Buffer.compare(await decompress(frame ?? new Uint8Array(), part.length), part)).toBe(0);
+    }
+  });
+
   it('joins frames, and skips those that are to be skipped', async () => {
     const skippable = Buffer.concat([Buffer.from('5b2a4d1803000000', 'hex'), Buffer.from('abc')]);
     const half = size / 2;
     const frames = [
       skippable,
-      compress(text.subarray(0, half)),
+      compressed(text.subarray(0, half)),
       skippable,
-      compress(text.subarray(half), `--stream-size=${half}`),
+      compressed(text.subarray(half), `--stream-size=${half}`),
     ];
     expect(Buffer.compare(await decompress(Buffer.concat([...frames, garbage]), size), text)).toBe(0);
   });
 
   it('refuses what is cut short, damaged, too short or too long', async () => {
     for (const options of [[], [`--stream-size=${size}`]]) {
-      const frame = compress(text, ...options);
+      const frame = compressed(text, ...options);
       for (const end of [0, 3, 5, 9, 100, frame.length - 1]) {
         await expect(decompress(frame.subarray(0, end), size)).rejects.toThrow();
       }
@@ -70,14 +98,14 @@ describe.each(zstdDecoders())('zstd by %s', (decoder) => {
   });
 
   it('refuses a window of more than 8 MiB where the size is not told', async () => {
-    const frame = compress(text, '--long=27');
+    const frame = compressed(text, '--long=27');
     await expect(decompress(frame, size)).rejects.toThrow(/window of 134217728 bytes/);
-    const told = compress(text, '--long=27', `--stream-size=${size}`);
+    const told = compressed(text, '--long=27', `--stream-size=${size}`);
     expect(Buffer.compare(await decompress(told, size), text)).toBe(0);
   });
 
   it('ends in the bytes or an error for 2000 changed frames', async () => {
-    const frame = compress(text.subarray(0, 4096), '--no-check', '--stream-size=4096');
+    const frame = compressed(text.subarray(0, 4096), '--no-check', '--stream-size=4096');
     for (let i = 0; i < 2000; i++) {
       const changed = Buffer.from(frame);
       for (let j = 0; j <= i % 3; j++) {
@@ -91,6 +119,6 @@ describe.each(zstdDecoders())('zstd by %s', (decoder) => {
   });
 });
 
-test('always has a decoder, and one that needs nothing of the host', () => {
-  expect(zstdDecoders().at(-1)).toBe('wasm');
+test('always has a codec, and one that needs nothing of the host', () => {
+  expect(zstdCodecs().at(-1)).toBe('wasm');
 });
