@@ -1,7 +1,14 @@
 import { DiskError } from '../../error/disk-error.js';
 import { hex } from '../../error/message.js';
 import type { NamesInImage } from './features.js';
-import { bitmapsExtension, extensionTypes, featureName, fullDiskEncryption, headerExtension } from './on-disk.js';
+import {
+  bitmapsExtension,
+  extensionTypes,
+  featureName,
+  fullDiskEncryption,
+  headerExtension,
+  longestBackingFormat,
+} from './on-disk.js';
 import { nameText } from './text.js';
 
 /** What the header extensions say. */
@@ -12,8 +19,6 @@ export interface Extensions {
   readonly featureNames: Readonly<Record<'incompatible' | 'compatible' | 'autoclear', NamesInImage>>;
 }
 
-/** Bytes: as long as QEMU takes one. */
-const longestFormat = 15;
 const alignment = 8;
 
 /**
@@ -48,7 +53,8 @@ export function readExtensions(view: DataView, start: number, end: number, devic
     }
     seen.add(type);
     if (type === extensionTypes.backingFormat) {
-      if (length > longestFormat) throw corrupt('length', length, `at most ${longestFormat}, of a format's name`);
+      if (length > longestBackingFormat)
+        throw corrupt('length', length, `at most ${longestBackingFormat}, of a format's name`);
       backingFormat = nameText(view, data, length);
     } else if (type === extensionTypes.dataFile) dataFile = nameText(view, data, length);
     else if (type === extensionTypes.bitmaps) {

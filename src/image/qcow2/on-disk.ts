@@ -15,6 +15,8 @@ export const largestRefcountOrder = 6;
 export const refcountOrder2 = 4;
 /** backing_file_size. */
 export const longestBackingFile = 1023;
+/** Bytes of the name of the backing file's format: as long as QEMU takes one. */
+export const longestBackingFormat = 15;
 /** header_length. */
 export const headerLength2 = 72;
 export const smallestHeaderLength3 = 104;

@@ -1,0 +1,45 @@
+import { DiskError } from '../../../error/disk-error.js';
+import { alignedBuffer } from '../../../host/aligned-buffer.js';
+
+/** The one cluster that has come in part so far. */
+export class PartialCluster {
+  readonly #bytes: Buffer;
+  #cluster: number | undefined;
+  /** Bytes that have come, when none before them is lacking. */
+  #covered = 0;
+
+  constructor(clusterSize: number) {
+    this.#bytes = alignedBuffer(clusterSize);
+  }
+
+  /** Which one it is, if there is one. */
+  get cluster(): number | undefined {
+    return this.#cluster;
+  }
+
+  /** Takes a part; `from` undefined: zeros. Parts come in ascending order. */
+  add(cluster: number, start: number, end: number, from: Uint8Array | undefined): void {
+    if (this.#cluster === undefined) {
+      this.#bytes.fill(0);
+      this.#cluster = cluster;
+      this.#covered = 0;
+    }
+    if (from !== undefined) this.#bytes.set(from, start);
+    if (start === this.#covered) this.#covered = end;
+  }
+
+  /**
+   * Gives the cluster away, with zeros wherever nothing has come.
+   *
+   * @param needed bytes of it that must have come
+   * @throws {DiskError} USAGE when they have not
+   */
+  take(needed: number): Uint8Array {
+    if (this.#covered < needed) {
+      const words = `cluster ${this.#cluster} of the disk came in part, and what lies below it is not known here`;
+      throw new DiskError('USAGE', `${words}: write whole clusters to an image with a backing file`);
+    }
+    this.#cluster = undefined;
+    return this.#bytes;
+  }
+}

@@ -1,0 +1,230 @@
+import { min } from '../../../binary/convert.js';
+import { zeroRuns } from '../../../binary/zeros.js';
+import { DiskError } from '../../../error/disk-error.js';
+import {
+  compressedSectorSize,
+  compressedSectorsShift,
+  QCOW_OFLAG_COMPRESSED,
+  QCOW_OFLAG_COPIED,
+  QCOW_OFLAG_ZERO,
+} from '../on-disk.js';
+import { CompressQueue, type Item } from './compress-queue.js';
+import { encodeHeader } from './header.js';
+import { HostFile, type Placed, type Qcow2Target } from './host-file.js';
+import { Mapping } from './mapping.js';
+import { PackedClusters } from './packed-clusters.js';
+import { PartialCluster } from './partial-cluster.js';
+import { planQcow2, type Qcow2Plan, type Qcow2WriterOptions } from './plan.js';
+
+export interface Qcow2Written {
+  /** Bytes of the file. */
+  readonly fileSize: bigint;
+  /** Bytes of the disk in it: whole sectors. */
+  readonly virtualSize: bigint;
+}
+
+const nowhere: Placed = { first: 0, count: 0 };
+
+/**
+ * Writes a new qcow2 image of version 3, front to back: clusters and L2 tables as they come, then the L1 table and the
+ * refcounts, and the header last: until `finish` has resolved, what is there is no image. Whatever is not written, and
+ * whatever is zeros, takes no room; with a backing file, zeros are stored as such, and what is not written shows it.
+ *
+ * The target is a file without contents, or one whose first bytes say nothing: of it every cluster is written that is
+ * referred to. One call at a time; after one has failed, all others do. Nothing has to be closed.
+ *
+ * In memory, whatever the size of the disk: the L1 table (32 MiB at most), an L2 table and a cluster, the last refcount
+ * blocks and 8 bytes for each of the others (8 MiB at most), 8 MiB for the compressed clusters under way and the buffer
+ * for what comes of them: of clusters past 256 KiB, up to four times 16.
+ */
+export class Qcow2Writer {
+  readonly #plan: Qcow2Plan;
+  readonly #signal: AbortSignal | undefined;
+  readonly #host: HostFile;
+  readonly #mapping: Mapping;
+  readonly #partial: PartialCluster;
+  readonly #packed: PackedClusters | undefined;
+  readonly #queue: CompressQueue;
+  #state: 'ready' | 'busy' | 'failed' | 'finished' = 'ready';
+  /** Bytes of the disk: where the next call may start. */
+  #at = 0n;
+
+  /** @throws {DiskError} USAGE, UNSUPPORTED: nothing has been written then */
+  constructor(target: Qcow2Target, options: Qcow2WriterOptions) {
+    const plan = planQcow2(options);
+    // Whether everything fits is better known before hours have passed.
+    encodeHeader(plan, { l1: nowhere, refcountTable: nowhere });
+    this.#plan = plan;
+    this.#signal = options.signal;
+    this.#host = new HostFile(target, plan);
+    this.#mapping = new Mapping(this.#host, plan);
+    this.#partial = new PartialCluster(plan.clusterSize);
+    this.#packed = plan.compression === 'none' ? undefined : new PackedClusters(this.#host);
+    this.#queue = new CompressQueue(plan);
+  }
+
+  /** Bytes of a cluster: parts that start and end at multiples of it are not copied together first. */
+  get clusterSize(): number {
+    return this.#plan.clusterSize;
+  }
+
+  /**
+   * Takes bytes of the disk, behind all that have been taken. `from` is the caller's again when this resolves.
+   *
+   * @throws {DiskError} UNSUPPORTED when the file grows past what its clusters allow; USAGE for a part of a cluster alone,
+   * with a backing file; CANCELLED
+   */
+  write(from: Uint8Array, offset: bigint): Promise<void> {
+    return this.#alone('ready', () => this.#spread(offset, BigInt(from.length), from));
+  }
+
+  /** Takes zeros, as `write` does. Without a backing file there is no need to. */
+  zero(offset: bigint, length: bigint): Promise<void> {
+    return this.#alone('ready', () => this.#spread(offset, length, undefined));
+  }
+
+  /** Writes all that is left, the header last. */
+  finish(): Promise<Qcow2Written> {
+    return this.#alone('finished', async () => {
+      await this.#endPartial();
+      for (let item = this.#queue.take(); item !== undefined; item = this.#queue.take()) await this.#store(item);
+      await this.#packed?.close();
+      const l1 = await this.#mapping.finish();
+      const refcountTable = await this.#host.finish();
+      const fileSize = BigInt(this.#host.end) * BigInt(this.clusterSize);
+      const header = new Uint8Array(this.clusterSize);
+      header.set(encodeHeader(this.#plan, { l1, refcountTable }));
+      this.#heedSignal();
+      await this.#host.write(header, 0);
+      return { fileSize, virtualSize: this.#plan.virtualSize };
+    });
+  }
+
+  async #alone<Result>(then: 'ready' | 'finished', work: () => Promise<Result>): Promise<Result> {
+    if (this.#state !== 'ready') throw new Error(`the writer of the qcow2 image is ${this.#state}`);
+    this.#state = 'busy';
+    try {
+      const result = await work();
+      this.#state = then;
+      return result;
+    } catch (error) {
+      this.#state = 'failed';
+      throw error;
+    }
+  }
+
+  /** Cuts bytes, or zeros, to whole clusters and parts of one. */
+  async #spread(offset: bigint, length: bigint, from: Uint8Array | undefined): Promise<void> {
+    const { diskSize: size } = this.#plan;
+    const end = offset + length;
+    if (offset < this.#at || end > size) {
+      throw new RangeError(`bytes ${offset} to ${end}, where ${this.#at} to ${size} of the qcow2 image are left`);
+    }
+    this.#heedSignal();
+    this.#at = end;
+    const clusterSize = BigInt(this.clusterSize);
+    for (let at = offset; at < end; ) {
+      const cluster = Number(at / clusterSize);
+      const within = at % clusterSize;
+      if (this.#partial.cluster !== cluster) await this.#endPartial();
+      // Zeros need not come to the end of the last cluster.
+      const rest = from === undefined && end === size ? end - at + clusterSize - 1n : end - at;
+      const whole = within === 0n ? rest / clusterSize : 0n;
+      const next = min(end, whole > 0n ? at + whole * clusterSize : at + clusterSize - within);
+      const part = from?.subarray(Number(at - offset), Number(next - offset));
+      if (whole === 0n) this.#partial.add(cluster, Number(within), Number(within + next - at), part);
+      else if (part === undefined) await this.#takeZeros(cluster, Number(whole));
+      else await this.#takeClusters(cluster, part);
+      at = next;
+    }
+  }
+
+  async #endPartial(): Promise<void> {
+    const { cluster } = this.#partial;
+    if (cluster === undefined) return;
+    const { backing, diskSize: size } = this.#plan;
+    const clusterSize = BigInt(this.clusterSize);
+    const needed = backing === undefined ? 0n : min(clusterSize, size - BigInt(cluster) * clusterSize);
+    await this.#takeClusters(cluster, this.#partial.take(Number(needed)));
+  }
+
+  async #takeClusters(first: number, bytes: Uint8Array): Promise<void> {
+    const runs: [start: number, end: number, zero: boolean][] = [];
+    zeroRuns(bytes, this.clusterSize, (start, end, zero) => runs.push([start, end, zero]));
+    for (const [start, end, zero] of runs) {
+      const cluster = first + start / this.clusterSize;
+      if (zero) await this.#takeZeros(cluster, (end - start) / this.clusterSize);
+      else if (this.#packed === undefined) await this.#storePlain(cluster, bytes.subarray(start, end));
+      else await this.#compress(cluster, bytes.subarray(start, end));
+    }
+  }
+
+  async #takeZeros(first: number, count: number): Promise<void> {
+    if (this.#plan.backing === undefined) return;
+    if (this.#packed === undefined) return await this.#storeZeros(first, count);
+    await this.#makeRoom();
+    this.#queue.addZeros(first, count);
+  }
+
+  async #compress(first: number, bytes: Uint8Array): Promise<void> {
+    for (let start = 0; start < bytes.length; start += this.clusterSize) {
+      await this.#makeRoom();
+      this.#queue.add(first + start / this.clusterSize, bytes.subarray(start, start + this.clusterSize));
+    }
+  }
+
+  async #makeRoom(): Promise<void> {
+    if (!this.#queue.full) return;
+    const item = this.#queue.take();
+    if (item !== undefined) await this.#store(item);
+  }
+
+  async #store(item: Item): Promise<void> {
+    if (item.bytes === undefined) return await this.#storeZeros(item.first, item.count);
+    const compressed = await item.compressed;
+    if (compressed === undefined || this.#packed === undefined) return await this.#storePlain(item.first, item.bytes);
+    await this.#mapping.reach(item.first);
+    const place = await this.#packed.add(compressed);
+    const lastSector = Math.floor((place + compressed.length - 1) / compressedSectorSize);
+    const more = BigInt(lastSector - Math.floor(place / compressedSectorSize));
+    const sectors = more << BigInt(compressedSectorsShift(this.#plan.clusterBits));
+    this.#mapping.set(item.first, QCOW_OFLAG_COMPRESSED | sectors | BigInt(place));
+    await this.#settle();
+  }
+
+  async #storePlain(first: number, bytes: Uint8Array): Promise<void> {
+    const { clusterSize } = this;
+    const end = first + bytes.length / clusterSize;
+    for (let cluster = first; cluster < end; ) {
+      const room = await this.#mapping.reach(cluster);
+      const next = Math.min(end, cluster + room);
+      const part = bytes.subarray((cluster - first) * clusterSize, (next - first) * clusterSize);
+      const placed = await this.#host.append(part);
+      for (let i = 0; i < placed.count; i++) {
+        const offset = BigInt(placed.first + i) * BigInt(clusterSize);
+        this.#mapping.set(cluster + i, QCOW_OFLAG_COPIED | offset);
+      }
+      await this.#settle();
+      cluster = next;
+    }
+  }
+
+  async #storeZeros(first: number, count: number): Promise<void> {
+    for (let cluster = first; cluster < first + count; ) {
+      this.#heedSignal();
+      const room = await this.#mapping.reach(cluster);
+      const next = Math.min(first + count, cluster + room);
+      for (; cluster < next; cluster++) this.#mapping.set(cluster, QCOW_OFLAG_ZERO);
+      await this.#settle();
+    }
+  }
+
+  /** Called where all that has been given out is referred to, but for what compressed clusters may still take. */
+  #settle(): Promise<void> {
+    return this.#host.settle(this.#packed?.floor ?? this.#host.end);
+  }
+
+  #heedSignal(): void {
+    if (this.#signal?.aborted) throw DiskError.cancelled(this.#signal);
+  }
+}
