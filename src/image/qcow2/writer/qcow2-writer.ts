@@ -33,9 +33,9 @@ const nowhere: Placed = { first: 0, count: 0 };
  * The target is a file without contents, or one whose first bytes say nothing: of it every cluster is written that is
  * referred to. One call at a time; after one has failed, all others do. Nothing has to be closed.
  *
- * In memory, whatever the size of the disk: the L1 table (32 MiB at most), an L2 table and a cluster, the last refcount
- * blocks and 8 bytes for each of the others (8 MiB at most), 8 MiB for the compressed clusters under way and the buffer
- * for what comes of them: of clusters past 256 KiB, up to four times 16.
+ * In memory, whatever the size of the disk: the L1 table (32 MiB at most), an L2 table, a cluster, the last refcount
+ * blocks, and where each of the others lies (8 MiB at most). To compress, 8 MiB of clusters under way, 64 MiB with the
+ * largest clusters and 8 cores, and a buffer of 1 or 2 MiB.
  */
 export class Qcow2Writer {
   readonly #plan: Qcow2Plan;
