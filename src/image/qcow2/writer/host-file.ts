@@ -1,8 +1,9 @@
 import { DiskError } from '../../../error/disk-error.js';
+import { InFlight } from '../in-flight.js';
 import { compressedSectorsShift, largestRefcountTable } from '../on-disk.js';
 import type { Qcow2Plan } from './plan.js';
 
-/** What an image is written to. It keeps nothing of the bytes once it has resolved. */
+/** What an image is written to, several writes at a time, none over another. It keeps nothing of the bytes once it has resolved. */
 export interface Qcow2Target {
   write(from: Uint8Array, offset: bigint): Promise<void>;
 }
@@ -20,6 +21,8 @@ export const refcountOrder = 4;
 const refcountBytes = 2 ** refcountOrder / 8;
 const largestRefcount = 2 ** (2 ** refcountOrder) - 1;
 const tableEntryBytes = 8;
+/** Writes that are under way at the same time. */
+const mostWrites = 16;
 
 /**
  * The clusters of the file: given out in ascending order, and counted. A refcount block whose clusters have all been
@@ -35,6 +38,8 @@ export class HostFile {
   readonly #written: number[] = [];
   /** The blocks behind those. */
   readonly #open: DataView[] = [];
+  readonly #writes = new InFlight(mostWrites);
+  #lent: Promise<void>[] = [];
 
   constructor(
     private readonly target: Qcow2Target,
@@ -99,17 +104,38 @@ export class HostFile {
     }
   }
 
-  /** Writes `from` to the clusters from `first` on. */
-  write(from: Uint8Array, first: number): Promise<void> {
-    return this.target.write(from, BigInt(first) * BigInt(this.clusterSize));
+  /**
+   * Starts to write `from` to the clusters from `first` on. What was lent has to stay as it is until those writes have
+   * ended that {@link takeLent} tells of; all else, until all have.
+   *
+   * @throws what a write before this one was rejected with
+   */
+  async write(from: Uint8Array, first: number, lent = false): Promise<void> {
+    await this.#writes.room();
+    if (this.#writes.failed) await this.rest();
+    const write = this.target.write(from, BigInt(first) * BigInt(this.clusterSize));
+    this.#writes.add(write);
+    if (lent) this.#lent.push(write);
   }
 
-  /** Places `from`, whole clusters, at the end of the file: one reference to each. */
-  async append(from: Uint8Array): Promise<Placed> {
+  /** The writes of what was lent since this was last asked. */
+  takeLent(): readonly Promise<void>[] {
+    const lent = this.#lent;
+    this.#lent = [];
+    return lent;
+  }
+
+  /** Waits until no write is under way any more. */
+  rest(): Promise<void> {
+    return this.#writes.end();
+  }
+
+  /** Places `from`, whole clusters, at the end of the file: one reference to each. Written as {@link write} does. */
+  async append(from: Uint8Array, lent = false): Promise<Placed> {
     const count = from.length / this.clusterSize;
     const first = this.take(count);
     this.refer(first, count);
-    await this.write(from, first);
+    await this.write(from, first, lent);
     return { first, count };
   }
 

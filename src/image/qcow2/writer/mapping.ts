@@ -8,8 +8,8 @@ import type { Qcow2Plan } from './plan.js';
 export class Mapping {
   readonly #l1: Uint8Array;
   readonly #l1View: DataView;
-  readonly #l2: Uint8Array;
-  readonly #l2View: DataView;
+  #l2: Uint8Array;
+  #l2View: DataView;
   readonly #perTable: number;
   /** Which one is being filled. */
   #index = 0;
@@ -21,7 +21,7 @@ export class Mapping {
   ) {
     this.#l1 = new Uint8Array(Math.ceil((l1Entries << entryBits) / clusterSize) * clusterSize);
     this.#l1View = viewOf(this.#l1);
-    this.#l2 = alignedBuffer(clusterSize).fill(0);
+    this.#l2 = emptyTable(clusterSize);
     this.#l2View = viewOf(this.#l2);
     this.#perTable = l2Entries;
   }
@@ -53,7 +53,13 @@ export class Mapping {
     const { first } = await this.host.append(this.#l2);
     const entry = QCOW_OFLAG_COPIED | (BigInt(first) * BigInt(this.host.clusterSize));
     this.#l1View.setBigUint64(this.#index << entryBits, entry);
-    this.#l2.fill(0);
+    // The other one is still being written.
+    this.#l2 = emptyTable(this.host.clusterSize);
+    this.#l2View = viewOf(this.#l2);
     this.#used = false;
   }
+}
+
+function emptyTable(clusterSize: number): Uint8Array {
+  return alignedBuffer(clusterSize).fill(0);
 }

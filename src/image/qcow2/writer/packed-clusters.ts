@@ -12,7 +12,7 @@ const longestRun = 16;
  * a small file has short ones.
  */
 export class PackedClusters {
-  readonly #buffer: Buffer;
+  #buffer: Buffer;
   /** Bytes from the start of the file: the buffer; the next one to be taken; the end of the run. All 0 without a run. */
   #start = 0;
   #at = 0;
@@ -20,7 +20,7 @@ export class PackedClusters {
   #run = 1;
 
   constructor(private readonly host: HostFile) {
-    this.#buffer = alignedBuffer(Math.max(bufferSize, host.clusterSize));
+    this.#buffer = this.#emptyBuffer();
   }
 
   /** The first cluster of the file that may still be taken by what is added. */
@@ -78,5 +78,11 @@ export class PackedClusters {
   async #write(from: Uint8Array): Promise<void> {
     await this.host.write(from, this.#start / this.host.clusterSize);
     this.#start += from.length;
+    // The other one is still being written.
+    this.#buffer = this.#emptyBuffer();
+  }
+
+  #emptyBuffer(): Buffer {
+    return alignedBuffer(Math.max(bufferSize, this.host.clusterSize));
   }
 }

@@ -3,14 +3,12 @@ import { alignedBuffer } from '../../../host/aligned-buffer.js';
 
 /** The one cluster that has come in part so far. */
 export class PartialCluster {
-  readonly #bytes: Buffer;
+  #bytes: Buffer | undefined;
   #cluster: number | undefined;
   /** Bytes that have come, when none before them is lacking. */
   #covered = 0;
 
-  constructor(clusterSize: number) {
-    this.#bytes = alignedBuffer(clusterSize);
-  }
+  constructor(private readonly clusterSize: number) {}
 
   /** Which one it is, if there is one. */
   get cluster(): number | undefined {
@@ -19,8 +17,8 @@ export class PartialCluster {
 
   /** Takes a part; `from` undefined: zeros. Parts come in ascending order. */
   add(cluster: number, start: number, end: number, from: Uint8Array | undefined): void {
-    if (this.#cluster === undefined) {
-      this.#bytes.fill(0);
+    if (this.#bytes === undefined) {
+      this.#bytes = alignedBuffer(this.clusterSize).fill(0);
       this.#cluster = cluster;
       this.#covered = 0;
     }
@@ -35,11 +33,14 @@ export class PartialCluster {
    * @throws {DiskError} USAGE when they have not
    */
   take(needed: number): Uint8Array {
+    const bytes = this.#bytes;
+    if (bytes === undefined) throw new Error('no cluster has come in part');
     if (this.#covered < needed) {
       const words = `cluster ${this.#cluster} of the disk came in part, and what lies below it is not known here`;
       throw new DiskError('USAGE', `${words}: write whole clusters to an image with a backing file`);
     }
     this.#cluster = undefined;
-    return this.#bytes;
+    this.#bytes = undefined;
+    return bytes;
   }
 }

@@ -12,12 +12,16 @@ import {
 
 export type Qcow2Compression = 'none' | 'zlib' | 'zstd';
 
-export interface Qcow2WriterOptions {
-  /** Bytes of the disk. The image has whole sectors of 512: of anything else, QEMU would cut off the end. */
-  readonly size: bigint;
+/** How an image keeps its disk. */
+export interface Qcow2Layout {
   /** Bytes: a power of two from 512 to 2 MiB, 64 KiB unless told. */
   readonly clusterSize?: number | undefined;
   readonly compression?: Qcow2Compression | undefined;
+}
+
+export interface Qcow2WriterOptions extends Qcow2Layout {
+  /** Bytes of the disk. The image has whole sectors of 512: of anything else, QEMU would cut off the end. */
+  readonly size: bigint;
   /** What shows wherever nothing is written. */
   readonly backing?: Qcow2Backing | undefined;
   readonly signal?: AbortSignal | undefined;

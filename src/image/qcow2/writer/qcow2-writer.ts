@@ -31,11 +31,13 @@ const nowhere: Placed = { first: 0, count: 0 };
  * whatever is zeros, takes no room; with a backing file, zeros are stored as such, and what is not written shows it.
  *
  * The target is a file without contents, or one whose first bytes say nothing: of it every cluster is written that is
- * referred to. One call at a time; after one has failed, all others do. Nothing has to be closed.
+ * referred to. Calls may be made while others are under way, and are carried out in their order; after one has failed,
+ * all others do. A writer that is given up while something may be under way is to be abandoned, before what it writes to
+ * is closed.
  *
  * In memory, whatever the size of the disk: the L1 table (32 MiB at most), an L2 table, a cluster, the last refcount
- * blocks, and where each of the others lies (8 MiB at most). To compress, 8 MiB of clusters under way, 64 MiB with the
- * largest clusters and 8 cores, and a buffer of 1 or 2 MiB.
+ * blocks, and where each of the others lies (8 MiB at most); of tables, 16 that are being written. To compress, 8 MiB of
+ * clusters under way, 64 MiB with the largest clusters and 8 cores, and buffers of 1 or 2 MiB.
  */
 export class Qcow2Writer {
   readonly #plan: Qcow2Plan;
@@ -45,7 +47,9 @@ export class Qcow2Writer {
   readonly #partial: PartialCluster;
   readonly #packed: PackedClusters | undefined;
   readonly #queue: CompressQueue;
-  #state: 'ready' | 'busy' | 'failed' | 'finished' = 'ready';
+  #state: 'ready' | 'failed' | 'finished' = 'ready';
+  /** Settles when all calls so far have been carried out, but for what they have lent. */
+  #turn: Promise<unknown> = Promise.resolve();
   /** Bytes of the disk: where the next call may start. */
   #at = 0n;
 
@@ -75,17 +79,17 @@ export class Qcow2Writer {
    * with a backing file; CANCELLED
    */
   write(from: Uint8Array, offset: bigint): Promise<void> {
-    return this.#alone('ready', () => this.#spread(offset, BigInt(from.length), from));
+    return this.#inTurn('ready', () => this.#spread(offset, BigInt(from.length), from));
   }
 
   /** Takes zeros, as `write` does. Without a backing file there is no need to. */
   zero(offset: bigint, length: bigint): Promise<void> {
-    return this.#alone('ready', () => this.#spread(offset, length, undefined));
+    return this.#inTurn('ready', () => this.#spread(offset, length, undefined));
   }
 
   /** Writes all that is left, the header last. */
   finish(): Promise<Qcow2Written> {
-    return this.#alone('finished', async () => {
+    return this.#inTurn('finished', async () => {
       await this.#endPartial();
       for (let item = this.#queue.take(); item !== undefined; item = this.#queue.take()) await this.#store(item);
       await this.#packed?.close();
@@ -94,19 +98,36 @@ export class Qcow2Writer {
       const fileSize = BigInt(this.#host.end) * BigInt(this.clusterSize);
       const header = new Uint8Array(this.clusterSize);
       header.set(encodeHeader(this.#plan, { l1, refcountTable }));
+      // Nothing that it leads to may be missing.
+      await this.#host.rest();
       this.#heedSignal();
       await this.#host.write(header, 0);
+      await this.#host.rest();
       return { fileSize, virtualSize: this.#plan.virtualSize };
     });
   }
 
-  async #alone<Result>(then: 'ready' | 'finished', work: () => Promise<Result>): Promise<Result> {
+  /** Takes nothing more, and waits until nothing is under way: what it writes to may be closed then. Never rejects. */
+  async abandon(): Promise<void> {
+    this.#state = 'failed';
+    await this.#turn;
+    await this.#host.rest().catch(() => {});
+  }
+
+  async #inTurn<Result>(then: 'ready' | 'finished', work: () => Promise<Result>): Promise<Result> {
+    const turn = this.#turn.then(() => this.#alone(then, work));
+    this.#turn = turn.catch(() => {});
+    const { result, lent } = await turn;
+    await Promise.all(lent);
+    return result;
+  }
+
+  async #alone<Result>(then: 'ready' | 'finished', work: () => Promise<Result>) {
     if (this.#state !== 'ready') throw new Error(`the writer of the qcow2 image is ${this.#state}`);
-    this.#state = 'busy';
     try {
       const result = await work();
-      this.#state = then;
-      return result;
+      if (this.#state === 'ready') this.#state = then;
+      return { result, lent: this.#host.takeLent() };
     } catch (error) {
       this.#state = 'failed';
       throw error;
@@ -154,7 +175,7 @@ export class Qcow2Writer {
     for (const [start, end, zero] of runs) {
       const cluster = first + start / this.clusterSize;
       if (zero) await this.#takeZeros(cluster, (end - start) / this.clusterSize);
-      else if (this.#packed === undefined) await this.#storePlain(cluster, bytes.subarray(start, end));
+      else if (this.#packed === undefined) await this.#storePlain(cluster, bytes.subarray(start, end), true);
       else await this.#compress(cluster, bytes.subarray(start, end));
     }
   }
@@ -192,14 +213,14 @@ export class Qcow2Writer {
     await this.#settle();
   }
 
-  async #storePlain(first: number, bytes: Uint8Array): Promise<void> {
+  async #storePlain(first: number, bytes: Uint8Array, lent = false): Promise<void> {
     const { clusterSize } = this;
     const end = first + bytes.length / clusterSize;
     for (let cluster = first; cluster < end; ) {
       const room = await this.#mapping.reach(cluster);
       const next = Math.min(end, cluster + room);
       const part = bytes.subarray((cluster - first) * clusterSize, (next - first) * clusterSize);
-      const placed = await this.#host.append(part);
+      const placed = await this.#host.append(part, lent);
       for (let i = 0; i < placed.count; i++) {
         const offset = BigInt(placed.first + i) * BigInt(clusterSize);
         this.#mapping.set(cluster + i, QCOW_OFLAG_COPIED | offset);
