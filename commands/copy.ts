@@ -1,11 +1,11 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { convertFlag, imageArg, imageFlags, sourceOf, strict } from '../src/cli/flags.js';
+import { conversionFlags, conversionOf } from '../src/cli/conversion-flags.js';
+import { imageArg, imageFlags, sourceOf, strict } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { describeSparsify } from '../src/cli/view/sparsify.js';
 import { DiskError } from '../src/error/disk-error.js';
-import { copyImage } from '../src/task/copy.js';
-import type { CopyResult } from '../src/task/copy-device.js';
+import { type CopyImageResult, copyImage } from '../src/task/copy.js';
 import { reportStatus, type SparsifyReport } from '../src/task/sparsify/report.js';
 
 export default class Copy extends BaseCommand<typeof Copy> {
@@ -13,7 +13,7 @@ export default class Copy extends BaseCommand<typeof Copy> {
   static override description =
     `Copies a disk image. Blocks of zeros become holes, and where the file system can share blocks nothing is copied at all.
 
-DST appears whole or not at all, and is on the disk when the command ends. A block device or an NBD export is written in place; to a pipe everything is written, zeros too.`;
+DST has the format of the image: the copy of a qcow2 image is one that stands on no other, whatever the image stands on, and is not compressed unless --compress says so. It appears whole or not at all, and is on the disk when the command ends. A raw copy may go to a block device or an NBD export, which is written in place, or to a pipe, to which everything is written, zeros too.`;
   static override examples = [
     { description: 'Copy an image', command: '<%= config.bin %> copy guest.img backup.img' },
     {
@@ -23,6 +23,10 @@ DST appears whole or not at all, and is on the disk when the command ends. A blo
     {
       description: 'Make a raw image of a qcow2 image',
       command: '<%= config.bin %> copy --convert raw guest.qcow2 guest.img',
+    },
+    {
+      description: 'Make a compressed qcow2 image without what the guest has deleted',
+      command: '<%= config.bin %> copy --sparsify --convert qcow2 --compress zstd guest.img guest.qcow2',
     },
     { description: 'Write an image to a disk', command: '<%= config.bin %> copy guest.img /dev/sdx' },
     {
@@ -44,14 +48,14 @@ DST appears whole or not at all, and is on the disk when the command ends. A blo
     sparsify: Flags.boolean({ summary: 'leave out what the filesystems in the image call free' }),
     force: Flags.boolean({ char: 'f', summary: 'replace a file that is there already' }),
     ...imageFlags,
-    ...convertFlag,
+    ...conversionFlags,
     strict,
   };
 
-  async run(): Promise<CopyResult | SparsifyReport> {
+  async run(): Promise<CopyImageResult | SparsifyReport> {
     const { source, destination } = this.args;
-    const { sparsify, strict, force, convert } = this.flags;
-    const options = { ...sourceOf(this.flags), force, convert };
+    const { sparsify, strict, force } = this.flags;
+    const options = { ...sourceOf(this.flags), ...conversionOf(this.flags), force };
     if (destination === '-' && this.jsonEnabled()) {
       throw new DiskError('USAGE', '--json and - both need standard output: choose one');
     }

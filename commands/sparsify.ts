@@ -1,7 +1,8 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
+import { conversionFlags, conversionOf } from '../src/cli/conversion-flags.js';
 import { explain } from '../src/cli/failure.js';
-import { convertFlag, imageFlags, sizeFlag, sourceOf, strict } from '../src/cli/flags.js';
+import { imageFlags, sizeFlag, sourceOf, strict } from '../src/cli/flags.js';
 import { describeSparsify } from '../src/cli/view/sparsify.js';
 import { DiskError } from '../src/error/disk-error.js';
 import type { TaskContext } from '../src/task/context.js';
@@ -22,6 +23,10 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
       description: 'Write a small copy and leave the image as it is',
       command: '<%= config.bin %> sparsify guest.img --output small.img',
     },
+    {
+      description: 'Write it as a compressed qcow2 image',
+      command: '<%= config.bin %> sparsify guest.img --output small.qcow2 --convert qcow2 --compress zstd',
+    },
     { description: 'Leave one filesystem alone', command: '<%= config.bin %> sparsify guest.img --ignore /dev/sda2' },
   ];
   static override enableJsonFlag = true;
@@ -36,7 +41,7 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
 
   static override flags = {
     output: Flags.string({
-      summary: 'write a copy to this file, block device or NBD URI, and leave the image as it is',
+      summary: 'write a copy to this file (a raw one to a block device or NBD URI too), and leave the image as it is',
       helpValue: 'OUT',
     }),
     'dry-run': Flags.boolean({ char: 'n', summary: 'say what would be given back, and change nothing' }),
@@ -61,7 +66,7 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
       summary: 'wipe what --zero names, go on although others read the image, replace OUT',
     }),
     ...imageFlags,
-    ...convertFlag,
+    ...conversionFlags,
     strict,
   };
 
@@ -71,8 +76,12 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
     if (output !== undefined && images.length > 1) {
       throw new DiskError('USAGE', `--output takes one image, not ${images.length}`);
     }
-    if (this.flags.convert !== undefined && output === undefined) {
-      throw new DiskError('USAGE', '--convert goes with --output: an image keeps its format where it lies');
+    const said = (['convert', 'compress', 'option'] as const).find((flag) => this.flags[flag] !== undefined);
+    if (said !== undefined && output === undefined) {
+      throw new DiskError(
+        'USAGE',
+        `${said === 'option' ? '-o' : `--${said}`} goes with --output: an image keeps its format where it lies`,
+      );
     }
     if (output === '-')
       throw new DiskError('USAGE', '--output takes a file: to write to standard output, use copy --sparsify');
@@ -102,10 +111,10 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
   }
 
   #sparsify(image: string, context: TaskContext): Promise<SparsifyReport> {
-    const { output, 'dry-run': dryRun, ignore, zero, minimum, scan, discard, force, convert } = this.flags;
+    const { output, 'dry-run': dryRun, ignore, zero, minimum, scan, discard, force } = this.flags;
     const common = { ...sourceOf(this.flags), ignore, zero, minimum, force };
     return output === undefined || dryRun
       ? sparsify(image, { ...common, dryRun, scan, discard }, context)
-      : sparsifyCopy(image, output, { ...common, convert }, context);
+      : sparsifyCopy(image, output, { ...common, ...conversionOf(this.flags) }, context);
   }
 }

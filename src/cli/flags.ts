@@ -52,12 +52,6 @@ export const imageFlags = {
 /** What is said of an image that is changed. */
 export const formatFlag = { format };
 
-export const convertFlag = {
-  convert: Flags.option({ options: ['raw'] as const })({
-    summary: 'the format of the copy, which is otherwise that of the image',
-  }),
-};
-
 /** What the flags say of the image. */
 export function sourceOf(flags: {
   readonly format?: ImageFormat | undefined;

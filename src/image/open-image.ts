@@ -17,11 +17,16 @@ export interface OpenOptions extends OpenRawOptions, SourceOptions {
   readonly forceShare?: boolean | undefined;
 }
 
-const formats = new WeakMap<BlockDevice, ImageFormat>();
+const images = new WeakMap<BlockDevice, { readonly format: ImageFormat; readonly file: BlockDevice }>();
 
 /** The format of an image that {@link openImage} has opened; `raw` for any other device. */
 export function formatOf(device: BlockDevice): ImageFormat {
-  return formats.get(device) ?? 'raw';
+  return images.get(device)?.format ?? 'raw';
+}
+
+/** The bytes that an image that {@link openImage} has opened consists of; any other device is its own. */
+export function fileOf(device: BlockDevice): BlockDevice {
+  return images.get(device)?.file ?? device;
 }
 
 /**
@@ -46,7 +51,7 @@ export async function openImage(path: string, options: OpenOptions): Promise<Blo
     // Loaded for those who need it alone.
     const { openQcow2Chain } = await import('./qcow2/open-chain.js');
     const disk = await openQcow2Chain(path, file, { ...options, trusted: format !== undefined });
-    formats.set(disk, found);
+    images.set(disk, { format: found, file });
     return disk;
   } catch (error) {
     await file.close();

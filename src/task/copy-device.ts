@@ -43,10 +43,10 @@ interface Piece {
   readonly offset: bigint;
   readonly length: bigint;
   readonly zero: boolean;
-  /** Settles when all pieces before it are done. */
-  readonly turn: Promise<void>;
-  /** To be called when this one is. */
-  readonly done: () => void;
+  /** Resolves when all pieces before it have been given to the output; to false when one of them will never be. */
+  readonly turn: Promise<boolean>;
+  /** To be called when this one has been, or never will be. */
+  readonly done: (given: boolean) => void;
 }
 
 /**
@@ -65,7 +65,7 @@ export async function copyDevice(
     const result = await copyAll(source, output, options, context);
     if (context.signal?.aborted) throw DiskError.cancelled(context.signal);
     await output.finish();
-    return result;
+    return { ...result, written: output.written };
   } catch (error) {
     await output.discard();
     throw error;
@@ -77,23 +77,22 @@ async function copyAll(
   output: Output,
   { free = RangeSet.empty, wiped = RangeSet.empty, phase = `copying ${source.name}` }: CopyOptions,
   context: TaskContext,
-): Promise<CopyResult> {
+): Promise<Omit<CopyResult, 'written'>> {
   const { size, hostFile } = source.facts;
   if (hostFile !== undefined && output.fd !== undefined && free.count === 0 && wiped.count === 0) {
     const cloned = cloneRange(hostFile, { fd: output.fd, offset: 0n }, size, output.name);
-    if (cloned) return { size, written: 0n, skipped: 0n, cloned };
+    if (cloned) return { size, skipped: 0n, cloned };
   }
   // Part of a block that is free gives nothing back: its whole block is copied.
   const skipped = free.roundInwards(BigInt(hostBlock)).union(wiped).clip(0n, size);
   if (!output.blank && !output.ordered) {
     for (const { offset, length } of wiped.clip(0n, size)) await output.zero(offset, length);
   }
-  const written = await new Copier(source, output, skipped, phase, context).run();
-  return { size, written, skipped: skipped.total, cloned: false };
+  await new Copier(source, output, skipped, phase, context).run();
+  return { size, skipped: skipped.total, cloned: false };
 }
 
 class Copier {
-  #written = 0n;
   #done = 0n;
 
   constructor(
@@ -104,8 +103,7 @@ class Copier {
     private readonly context: TaskContext,
   ) {}
 
-  /** @returns bytes written */
-  async run(): Promise<bigint> {
+  async run(): Promise<void> {
     const pieces = this.#pieces();
     await inParallel(depth, this.context.signal, async (signal) => {
       const buffer = alignedBuffer(requestSize);
@@ -115,47 +113,50 @@ class Copier {
           if (piece.zero) await this.#copyZeros(piece, signal);
           else await this.#copyData(piece, buffer.subarray(0, toNumber(piece.length)), signal);
         } finally {
-          piece.done();
+          piece.done(false);
         }
       }
     });
-    return this.#written;
   }
 
-  async #copyZeros({ offset, length, turn }: Piece, signal: AbortSignal): Promise<void> {
-    await this.#inOrder(turn, signal);
+  async #copyZeros(piece: Piece, signal: AbortSignal): Promise<void> {
+    await this.#inOrder(piece, signal, () => this.#putZeros(piece));
+    this.#report(piece.length);
+  }
+
+  async #copyData(piece: Piece, buffer: Uint8Array, signal: AbortSignal): Promise<void> {
+    await this.source.read(buffer, piece.offset, { signal });
+    await this.#inOrder(piece, signal, () => this.#put(piece, buffer));
+    this.#report(piece.length);
+  }
+
+  async #putZeros({ offset, length }: Piece): Promise<void> {
     if (!this.output.blank) await this.output.zero(offset, length);
-    this.#report(length);
   }
 
-  async #copyData({ offset, length, turn }: Piece, buffer: Uint8Array, signal: AbortSignal): Promise<void> {
-    const { output } = this;
-    await this.source.read(buffer, offset, { signal });
-    await this.#inOrder(turn, signal);
-    if (output.blank) await this.#writeUnlessZero(buffer, offset);
-    else if (!output.ordered && isZero(buffer)) await output.zero(offset, length);
-    else await this.#write(buffer, offset);
-    this.#report(length);
+  #put(piece: Piece, buffer: Uint8Array): Promise<void> {
+    const { blank, ordered } = this.output;
+    // What takes all bytes in order takes zeros as well as others.
+    if ((blank || !ordered) && isZero(buffer)) return this.#putZeros(piece);
+    if (blank && !ordered) return this.#writeData(buffer, piece.offset);
+    return this.output.write(buffer, piece.offset);
   }
 
-  async #writeUnlessZero(buffer: Uint8Array, offset: bigint): Promise<void> {
-    if (isZero(buffer)) return;
+  async #writeData(buffer: Uint8Array, offset: bigint): Promise<void> {
     const runs: [start: number, end: number][] = [];
     zeroRuns(buffer, hostBlock, (start, end, zero) => {
       if (!zero) runs.push([start, end]);
     });
-    for (const [start, end] of runs) await this.#write(buffer.subarray(start, end), offset + BigInt(start));
+    for (const [start, end] of runs) await this.output.write(buffer.subarray(start, end), offset + BigInt(start));
   }
 
-  async #write(from: Uint8Array, offset: bigint): Promise<void> {
-    await this.output.write(from, offset);
-    this.#written += BigInt(from.length);
-  }
-
-  async #inOrder(turn: Promise<void>, signal: AbortSignal): Promise<void> {
-    if (this.output.ordered) await turn;
-    // The piece before may have ended because it failed.
-    if (signal.aborted) throw DiskError.cancelled(signal);
+  /** Gives a piece to the output, where that takes them in order when its turn has come. */
+  async #inOrder({ turn, done }: Piece, signal: AbortSignal, give: () => Promise<void>): Promise<void> {
+    const gapless = this.output.ordered ? await turn : true;
+    if (!gapless || signal.aborted) throw DiskError.cancelled(signal);
+    const given = give();
+    done(true);
+    await given;
   }
 
   #report(length: bigint): void {
@@ -166,12 +167,12 @@ class Copier {
 
   /** All that has to be handled, cut to requests that end at multiples of their size. */
   async *#pieces(): AsyncGenerator<Piece> {
-    let turn: Promise<void> = Promise.resolve();
+    let turn: Promise<boolean> = Promise.resolve(true);
     for await (const { offset, length, zero } of this.#parts()) {
       const end = offset + length;
       for (let at = offset; at < end; ) {
         const next = min(zero ? at + zeroPiece : requestEnd(at), end);
-        let done = () => {};
+        let done: Piece['done'] = () => {};
         const before = turn;
         turn = new Promise((resolve) => {
           done = resolve;
@@ -207,7 +208,7 @@ class Copier {
 
   *#gap(start: bigint, end: bigint) {
     if (start === end) return;
-    if (this.output.ordered) yield { offset: start, length: end - start, zero: true };
+    if (this.output.ordered && !this.output.blank) yield { offset: start, length: end - start, zero: true };
     else this.#report(end - start);
   }
 }

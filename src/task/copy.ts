@@ -1,6 +1,6 @@
 import { openImage, type SourceOptions } from '../image/open-image.js';
 import type { TaskContext } from './context.js';
-import { type Conversion, checkConversion } from './conversion.js';
+import { type Conversion, type CopyFormat, copyFormat } from './conversion.js';
 import { type CopyResult, copyDevice } from './copy-device.js';
 import { openOutput } from './output/open-output.js';
 
@@ -9,8 +9,13 @@ export interface CopyImageOptions extends SourceOptions, Conversion {
   readonly force?: boolean | undefined;
 }
 
+export interface CopyImageResult extends CopyResult {
+  /** What the copy is. */
+  readonly format: CopyFormat['format'];
+}
+
 /**
- * Copies a disk image as it is; the source is only read.
+ * Copies a disk image, with all that it stands on; the source is only read.
  *
  * @param output a path, or `-` for standard output
  * @throws {DiskError} BUSY, NOT_FOUND, UNSAFE when the output is there already, USAGE, CORRUPT, IO, CANCELLED
@@ -18,12 +23,12 @@ export interface CopyImageOptions extends SourceOptions, Conversion {
 export async function copyImage(
   image: string,
   output: string,
-  { force, convert, ...source }: CopyImageOptions,
+  { force, convert, compress, clusterSize, ...source }: CopyImageOptions,
   context: TaskContext,
-): Promise<CopyResult> {
+): Promise<CopyImageResult> {
   const { signal, onWarning } = context;
   await using disk = await openImage(image, { ...source, access: 'read', signal, onWarning });
-  checkConversion(image, disk, convert);
-  const target = await openOutput(output, { source: disk, replace: force, signal, onWarning });
-  return await copyDevice(disk, target, {}, context);
+  const format = copyFormat(image, disk, { convert, compress, clusterSize });
+  const target = await openOutput(output, { source: disk, format, replace: force, signal, onWarning });
+  return { format: format.format, ...(await copyDevice(disk, target, {}, context)) };
 }

@@ -1,10 +1,10 @@
-// disktool beside the peers that are installed, in one run: `npm run bench [-- sparsify|copy|download …]`.
+// disktool beside the peers that are installed, in one run: `npm run bench [-- sparsify|copy|convert|download …]`.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { allocated, makeGuestDisk, rootOffset } from './guest-disk.mjs';
 import { benchFolder, compare, disktoolCommand, has, sh, wantedSuites } from './measure.mjs';
 
-const suites = { metadata, sparsify, copy, download };
+const suites = { metadata, sparsify, copy, convert, download };
 const wanted = wantedSuites(suites);
 const folder = benchFolder();
 
@@ -72,6 +72,36 @@ function copy() {
   compare('copy without the free space', {
     'disktool copy --sparsify': { prepare, command: `${disktool} copy --sparsify --quiet ${image} ${out}`, figure },
   });
+  prepare();
+}
+
+/** As those who use qemu-img convert by default: no flags of its speed, and what it wrote is on the disk in the end. */
+function convert() {
+  if (!has('qemu-img')) return;
+  const prepare = freshOutput;
+  const figure = () => `${Math.round(allocated(out) / 2 ** 20)} MiB`;
+  const against = (title, source, ours, theirs) =>
+    compare(title, {
+      'disktool copy': { prepare, command: `${disktool} copy --quiet ${ours} ${source} ${out}`, figure },
+      'qemu-img convert, sync': {
+        prepare,
+        command: `qemu-img convert ${theirs} ${source} ${out}; sync ${out}`,
+        figure,
+        goal: 1,
+      },
+    });
+  against('raw to qcow2', image, '--convert qcow2', '-f raw -O qcow2');
+  sh(`qemu-img convert -f raw -O qcow2 ${image} ${work} && sync ${work}`);
+  against('qcow2 to raw', work, '--convert raw', '-f qcow2 -O raw');
+  against('qcow2 to qcow2', work, '', '-f qcow2 -O qcow2');
+  rmSync(work);
+  // The whole disk would take minutes a round.
+  sh(`head -c ${1 << 30} ${image} > ${work} && sync ${work}`);
+  for (const type of ['zlib', 'zstd']) {
+    const theirs = `-f raw -O qcow2 -c -o compression_type=${type}`;
+    against(`1 GiB of raw to qcow2 compressed with ${type}`, work, `--convert qcow2 --compress ${type}`, theirs);
+  }
+  rmSync(work);
   prepare();
 }
 

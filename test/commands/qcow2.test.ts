@@ -27,11 +27,14 @@ describe('a qcow2 image', () => {
     await run('cmp', ['-n', String(disk.rootSize), '-i', `0:${disk.rootOffset}`, out, disk.image]);
   });
 
-  it('is copied as raw when that is said, with and without its free space', async () => {
+  it('is copied as qcow2 unless it is said to be raw, with and without its free space', async () => {
     const { folder, disk, image } = await guest();
     const [whole, small] = [join(folder, 'whole.img'), join(folder, 'small.img')];
-    const unsaid = await disktool(['copy', image, whole]);
-    expect(unsaid).toMatchObject({ status: 2, stderr: expect.stringContaining('--convert raw') });
+    const copy = join(folder, 'copy.qcow2');
+    expect((await disktool(['copy', image, copy])).status).toBe(0);
+    expect(JSON.parse(await run('qemu-img', ['info', '--output=json', copy]))).toMatchObject({ format: 'qcow2' });
+    await run('qemu-img', ['check', '-q', copy]);
+    await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', copy, image]);
     expect((await disktool(['copy', '--convert', 'raw', image, whole])).status).toBe(0);
     await run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', whole, image]);
     expect((await disktool(['sparsify', image, '--output', small, '--convert', 'raw'])).status).toBe(0);

@@ -1,8 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { RangeSet } from '../../src/binary/range-set.js';
+import type { BlockDevice } from '../../src/device/block-device.js';
+import { Interceptor, type Passing } from '../../src/device/layer/interceptor.js';
 import { Slice } from '../../src/device/layer/slice.js';
 import { memoryDevice } from '../../src/device/memory-device.js';
 import { DiskError } from '../../src/error/disk-error.js';
@@ -187,6 +190,37 @@ test('a FIFO gets every byte, the zeros too', async () => {
   await run('mkfifo', [fifo]);
   const [sum] = await Promise.all([run('sha256sum', [fifo]), copy(source, fifo)]);
   expect(sum.split(' ')[0]).toBe(await sha256(source));
+});
+
+/** Fails to read what lies at 4 MiB, once all that is read beside it has been. */
+class FailsLate extends Interceptor {
+  constructor(below: BlockDevice) {
+    super(below, 'late errors');
+  }
+
+  protected async around<Result>({ operation, offset }: Passing, next: () => Promise<Result>): Promise<Result> {
+    if (operation !== 'read' || offset !== 4n << 20n) return await next();
+    await sleep(200);
+    throw new Error('late');
+  }
+}
+
+test('a FIFO gets nothing more behind a part that cannot be read', async () => {
+  const folder = await temporaryFolder();
+  const path = join(folder, 'source.img');
+  const bytes = randomBytes(16 << 20);
+  await writeFile(path, bytes);
+  const fifo = join(folder, 'fifo');
+  await run('mkfifo', [fifo]);
+  await using disk = sourceDevice(path);
+  const device = new FailsLate(disk);
+  const reading = run('sh', ['-c', 'cat "$0" > "$0.got"', fifo]);
+  const output = await openOutput(fifo, { source: device });
+  await expect(copyDevice(device, output, {}, {})).rejects.toThrow('late');
+  await reading;
+  const got = await readFile(`${fifo}.got`);
+  expect(got.length).toBeLessThanOrEqual(4 << 20);
+  expect(got.equals(bytes.subarray(0, got.length))).toBe(true);
 });
 
 test('a reader that goes away is a plain error', async () => {

@@ -17,6 +17,7 @@ export class DeviceOutput implements Output {
   readonly ordered = false;
   readonly name: string;
   #touched = false;
+  #written = 0n;
 
   private constructor(
     private readonly device: BlockDevice,
@@ -44,9 +45,14 @@ export class DeviceOutput implements Output {
     return new DeviceOutput(device, options);
   }
 
-  write(from: Uint8Array, offset: bigint): Promise<void> {
+  get written(): bigint {
+    return this.#written;
+  }
+
+  async write(from: Uint8Array, offset: bigint): Promise<void> {
     this.#touched = true;
-    return this.device.write(from, offset);
+    await this.device.write(from, offset);
+    this.#written += BigInt(from.length);
   }
 
   zero(offset: bigint, length: bigint): Promise<void> {

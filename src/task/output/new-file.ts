@@ -38,6 +38,7 @@ export class NewFile implements Output {
   readonly ordered = false;
   readonly name: string;
   #open = true;
+  #written = 0n;
   #unstarted = 0;
   #writeback: Promise<void> = Promise.resolve();
   #writingBack = false;
@@ -77,7 +78,12 @@ export class NewFile implements Output {
     }
   }
 
+  get written(): bigint {
+    return this.#written;
+  }
+
   async write(from: Uint8Array, offset: bigint): Promise<void> {
+    this.#written += BigInt(from.length);
     if (await this.direct.write(from, offset, this.name)) return;
     await writeAt(this.fd, from, offset, this.name);
     this.#unstarted += from.length;

@@ -6,8 +6,9 @@ import { DiskError, hasCode } from '../../error/disk-error.js';
 import { errnoOf, wrapSystemError } from '../../host/errno.js';
 import { identify } from '../../host/file-identity.js';
 import { findLoopDevices } from '../../host/loop-devices.js';
-import { openImage } from '../../image/open-image.js';
+import { fileOf, openImage } from '../../image/open-image.js';
 import { isUri } from '../../image/open-raw.js';
+import type { CopyFormat } from '../conversion.js';
 import { readAttributes } from './attributes.js';
 import { DeviceOutput } from './device-output.js';
 import { alreadyThere, NewFile } from './new-file.js';
@@ -19,6 +20,8 @@ const standardOutput = 1;
 export interface OutputOptions {
   /** What will be copied: gives the length, and the attributes where it is a regular host file. */
   readonly source: BlockDevice;
+  /** Raw unless told. */
+  readonly format?: CopyFormat | undefined;
   /** A regular file that is there already is replaced. */
   readonly replace?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -28,14 +31,19 @@ export interface OutputOptions {
 /**
  * Opens what a copy goes to: a new file, a block device or an NBD export in place, something that takes a stream, or `-`.
  *
- * @throws {DiskError} UNSAFE when a file is there and must not be replaced; USAGE for a folder, or the source itself
+ * @throws {DiskError} UNSAFE when a file is there and must not be replaced; USAGE for a folder, the source itself, or for
+ * anything but a file when it has to be more than the disk's own bytes
  */
 export async function openOutput(path: string, options: OutputOptions): Promise<Output> {
-  const { source, replace = false, signal, onWarning = () => {} } = options;
+  const { source, format = { format: 'raw' }, replace = false, signal, onWarning = () => {} } = options;
   const { size, hostFile } = source.facts;
-  if (path === '-') return openStandardOutput(signal);
+  if (path === '-') {
+    refuseAllButFiles(format, 'standard output');
+    return openStandardOutput(signal);
+  }
   if (path === '') throw new DiskError('USAGE', 'the output has an empty name: name a file');
   if (isUri(path)) {
+    refuseAllButFiles(format, path);
     if (source.name === path || source.name.endsWith(` of ${path}`)) throw sourceItself(path);
     return await DeviceOutput.open(path, { name: path, size, signal, onWarning });
   }
@@ -45,6 +53,7 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
     throw new DiskError('USAGE', `${path} is a folder: name the file in it, such as ${folder}/disk.img`);
   }
   if (there !== undefined) await refuseSource(path, there, hostFile?.fd);
+  if (there !== undefined && !there.isFile()) refuseAllButFiles(format, path);
   if (there?.isBlockDevice()) return DeviceOutput.open(path, { name: path, size, signal, onWarning });
   if (there?.isFIFO() || there?.isCharacterDevice()) return StreamOutput.open(path, path, signal);
   if (there !== undefined && !there.isFile()) {
@@ -52,10 +61,25 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
   }
   if (there !== undefined && !replace) throw alreadyThere(path);
   if (there !== undefined) await refuseInUse(path, signal);
-  const attributes = hostFile && (await readAttributes(hostFile.fd, source.name));
+  const file = hostFile ?? fileOf(source).facts.hostFile;
+  const attributes = file && (await readAttributes(file.fd, source.name));
   // A link to a file stays a link: what it leads to is replaced.
   const target = there === undefined ? path : await realpath(path);
-  return NewFile.create(target, { name: path, size, replace, attributes, onWarning });
+  const newFile = { name: path, size, replace, attributes, onWarning };
+  if (format.format === 'raw') return await NewFile.create(target, newFile);
+  // Loaded for those who need it alone.
+  const { Qcow2Output } = await import('./qcow2-output.js');
+  return await Qcow2Output.create(target, newFile, format);
+}
+
+/** An image of any other format is a file: what it is written to must be able to be left out, and to be given up. */
+function refuseAllButFiles({ format }: CopyFormat, path: string): void {
+  if (format === 'raw') return;
+  const words = `${path} is no file, and a ${format} image is written to a file: name one`;
+  throw new DiskError('USAGE', `${words}, or write the bytes of the disk with --convert raw`, {
+    device: path,
+    reason: 'convert',
+  });
 }
 
 /** Whoever has the file open would go on with one that has no name any more. */

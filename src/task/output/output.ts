@@ -4,8 +4,13 @@ export interface Output {
   readonly name: string;
   /** Reads as zeros wherever nothing is written: zeros need no writing. */
   readonly blank: boolean;
-  /** Takes bytes in ascending order only, and all of them. */
+  /**
+   * Takes bytes in ascending order only: all of them, unless it is blank. A call may be made once the one before has
+   * returned, and need not wait for what that promised. One that is blank looks for zeros itself.
+   */
   readonly ordered: boolean;
+  /** Bytes that were written to it. */
+  readonly written: bigint;
   /** A regular file of its own, empty but for its length, that may share blocks with others. */
   readonly fd?: number | undefined;
   write(from: Uint8Array, offset: bigint): Promise<void>;

@@ -16,6 +16,9 @@ const readerInterval = 50;
 export class StreamOutput implements Output {
   readonly blank = false;
   readonly ordered = true;
+  #written = 0n;
+  /** Settles when all that was given so far is written. */
+  #last: Promise<void> = Promise.resolve();
 
   private constructor(
     readonly name: string,
@@ -41,19 +44,32 @@ export class StreamOutput implements Output {
     return new StreamOutput(name, fd, false, signal);
   }
 
-  async write(from: Uint8Array): Promise<void> {
+  get written(): bigint {
+    return this.#written;
+  }
+
+  write(from: Uint8Array): Promise<void> {
+    this.#last = this.#last.then(() => this.#write(from));
+    return this.#last;
+  }
+
+  zero(_offset: bigint, length: bigint): Promise<void> {
+    this.#last = this.#last.then(async () => {
+      const piece = BigInt(zeros.length);
+      for (let left = length; left > 0n; left -= piece) {
+        await this.#write(zeros.subarray(0, Number(min(left, piece))));
+      }
+    });
+    return this.#last;
+  }
+
+  async #write(from: Uint8Array): Promise<void> {
     for (let written = 0; written < from.length; ) {
       if (this.signal?.aborted) throw DiskError.cancelled(this.signal);
       const now = await writeNext(this.descriptor, from.subarray(written), this.name);
       written += now;
+      this.#written += BigInt(now);
       if (now === 0) await waitWritable(this.descriptor, this.name);
-    }
-  }
-
-  async zero(_offset: bigint, length: bigint): Promise<void> {
-    const piece = BigInt(zeros.length);
-    for (let left = length; left > 0n; left -= piece) {
-      await this.write(zeros.subarray(0, Number(min(left, piece))));
     }
   }
 

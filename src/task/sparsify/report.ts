@@ -1,4 +1,5 @@
 import type { LeftAlone } from '../../guest/free-space.js';
+import type { CopyFormat } from '../conversion.js';
 
 /** What became of one volume; all numbers are bytes. */
 export interface VolumeReport {
@@ -23,6 +24,8 @@ export interface SparsifyReport {
   readonly volumes: readonly VolumeReport[];
   /** The copy that was written, where one was; the image is then as it was. */
   readonly output?: string | undefined;
+  /** What the copy is. */
+  readonly format?: CopyFormat['format'] | undefined;
   /** What was written to the copy. */
   readonly written?: bigint | undefined;
   /** Zeros in use that became holes, in place. */

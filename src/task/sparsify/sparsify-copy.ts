@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { openImage, type SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
-import { type Conversion, checkConversion } from '../conversion.js';
+import { type Conversion, copyFormat } from '../conversion.js';
 import { copyDevice } from '../copy-device.js';
 import { openOutput } from '../output/open-output.js';
 import { type PlanOptions, planSparsify } from './plan.js';
@@ -21,21 +21,22 @@ export interface SparsifyCopyOptions extends PlanOptions, SourceOptions, Convers
 export async function sparsifyCopy(
   image: string,
   output: string,
-  { force, format, snapshot, forceShare, convert, ...options }: SparsifyCopyOptions,
+  { force, format, snapshot, forceShare, convert, compress, clusterSize, ...options }: SparsifyCopyOptions,
   context: TaskContext,
 ): Promise<SparsifyReport> {
   const { signal, onWarning } = context;
   await using source = await openImage(image, { access: 'read', format, snapshot, forceShare, signal, onWarning });
-  checkConversion(image, source, convert);
+  const outputFormat = copyFormat(image, source, { convert, compress, clusterSize });
   context.onProgress?.({ phase: `reading the metadata of ${image}`, done: 0n });
   const { guest, freeSpace, volumes } = await planSparsify(source, options, context);
   for (const warning of guest.warnings) onWarning?.(warning);
   const free = freeSpace.free.atLeast(options.minimum ?? 0n);
-  const target = await openOutput(output, { source, replace: force, signal, onWarning });
+  const target = await openOutput(output, { source, format: outputFormat, replace: force, signal, onWarning });
   const { written } = await copyDevice(source, target, { free, wiped: freeSpace.wiped }, context);
   return {
     image,
     output,
+    format: outputFormat.format,
     dryRun: false,
     size: source.facts.size,
     volumes,

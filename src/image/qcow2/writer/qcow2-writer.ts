@@ -67,6 +67,11 @@ export class Qcow2Writer {
     this.#queue = new CompressQueue(plan);
   }
 
+  /** Bytes of the disk, as the image tells them: whole sectors. */
+  get virtualSize(): bigint {
+    return this.#plan.virtualSize;
+  }
+
   /** Bytes of a cluster: parts that start and end at multiples of it are not copied together first. */
   get clusterSize(): number {
     return this.#plan.clusterSize;
@@ -103,7 +108,7 @@ export class Qcow2Writer {
       this.#heedSignal();
       await this.#host.write(header, 0);
       await this.#host.rest();
-      return { fileSize, virtualSize: this.#plan.virtualSize };
+      return { fileSize, virtualSize: this.virtualSize };
     });
   }
 
