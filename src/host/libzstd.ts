@@ -1,10 +1,11 @@
 import koffi from 'koffi';
+import { callOnThread, type Entry } from './native-call.js';
 
 /** Decompresses one whole frame, of which at most `most` bytes come. */
 export type DecodeFrame = (frame: Uint8Array, most: number) => Promise<Uint8Array>;
 
-/** Compresses to one whole frame; undefined when it would take more than `most` bytes, or nearly as many. */
-export type EncodeFrame = (bytes: Uint8Array, most: number) => Promise<Uint8Array | undefined>;
+/** Compresses to one whole frame, and tells its bytes; undefined when it has not the room, or barely. */
+export type EncodeFrame = (bytes: Uint8Array, into: Uint8Array) => Promise<number | undefined>;
 
 export interface ZstdFrames {
   readonly decode: DecodeFrame;
@@ -14,14 +15,10 @@ export interface ZstdFrames {
 const decompressPrototype = 'size_t ZSTD_decompress(void *into, size_t capacity, const void *frame, size_t size)';
 const compressPrototype =
   'size_t ZSTD_compress(void *into, size_t capacity, const void *bytes, size_t size, int level)';
-type Entry = ReturnType<ReturnType<typeof koffi.load>['func']>;
 /** libzstd's own default. */
 export const zstdLevel = 3;
 /** ZSTD_error_dstSize_tooSmall. */
 const tooSmall = 70n;
-
-/** What the thread pool works on: koffi takes addresses, and keeps nothing alive. */
-const inFlight = new Set<readonly Uint8Array[]>();
 
 /**
  * The functions in this process, else in the host's library. Never in the library when the process has them: a Node.js
@@ -40,17 +37,10 @@ function find(): { decompress: Entry; compress: Entry } | undefined {
   return undefined;
 }
 
-/** Calls one that fills `into`, on koffi's threads. What it gives back is an error where that is larger than `into`. */
-function call(zstd: Entry, into: Uint8Array, from: Uint8Array, ...more: readonly number[]): Promise<bigint> {
-  return new Promise((resolve, reject) => {
-    const memory = [into, from];
-    inFlight.add(memory);
-    zstd.async(into, into.length, from, from.length, ...more, (error: unknown, result: number | bigint) => {
-      inFlight.delete(memory);
-      if (error !== null && error !== undefined) reject(error);
-      else resolve(BigInt(result));
-    });
-  });
+/** Calls one that fills `into`. What it gives back is an error where that is larger than `into`. */
+async function call(zstd: Entry, into: Uint8Array, from: Uint8Array, ...more: readonly number[]): Promise<bigint> {
+  const result = await callOnThread(zstd, [into, into.length, from, from.length, ...more]);
+  return typeof result === 'bigint' ? result : BigInt(Number(result));
 }
 
 /** Errors are the largest numbers that there are. */
@@ -68,10 +58,9 @@ export function loadLibzstd(): ZstdFrames | undefined {
       if (result > most) throw new Error(`libzstd: error ${errorOf(result)}`);
       return into.subarray(0, Number(result));
     },
-    async encode(bytes, most) {
-      const into = new Uint8Array(most);
+    async encode(bytes, into) {
       const result = await call(compress, into, bytes, zstdLevel);
-      if (result <= most) return into.subarray(0, Number(result));
+      if (result <= into.length) return Number(result);
       if (errorOf(result) === tooSmall) return undefined;
       throw new Error(`libzstd: error ${errorOf(result)}`);
     },

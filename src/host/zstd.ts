@@ -34,12 +34,17 @@ function callNode(call: NodeFunction, bytes: Uint8Array, options: Parameters<Nod
   });
 }
 
+function placeFrame(frame: Uint8Array, into: Uint8Array): number | undefined {
+  if (frame.length > into.length) return undefined;
+  into.set(frame);
+  return frame.length;
+}
+
 const byNode = (decompress: NodeFunction, compress: NodeFunction): ZstdFrames => ({
   decode: (frame, most) => callNode(decompress, frame, { maxOutputLength: Math.max(1, most) }),
-  async encode(bytes, most) {
+  async encode(bytes, into) {
     const options = { params: { [levelParameter]: zstdLevel }, pledgedSrcSize: bytes.length };
-    const frame = await callNode(compress, bytes, options);
-    return frame.length > most ? undefined : frame;
+    return placeFrame(await callNode(compress, bytes, options), into);
   },
 });
 
@@ -58,11 +63,10 @@ const decodeByWasm: DecodeFrame = async (frame, most) => {
   return decompress(frame, { defaultHeapSize: Math.max(1, most) });
 };
 
-const encodeByWasm: EncodeFrame = async (bytes, most) => {
+const encodeByWasm: EncodeFrame = async (bytes, into) => {
   wasm ??= loadWasm();
   const { compress } = await wasm;
-  const frame = compress(bytes, zstdLevel);
-  return frame.length > most ? undefined : frame;
+  return placeFrame(compress(bytes, zstdLevel), into);
 };
 
 const byWasm: ZstdFrames = { decode: decodeByWasm, encode: encodeByWasm };
@@ -93,16 +97,16 @@ function codec(name: ZstdCodec | undefined): ZstdFrames {
 }
 
 /**
- * Compresses to one frame that says how many bytes come of it.
+ * Compresses to one frame at the start of `into`, which says how many bytes come of it. Both are left alone until it settles.
  *
- * @returns undefined when it would take more than `most` bytes, or so nearly as many that there is no telling
+ * @returns bytes; undefined when they would not fit, or so barely that there is no telling
  */
-export function zstdCompress(
+export function zstdCompressInto(
   bytes: Uint8Array,
-  most: number,
+  into: Uint8Array,
   name: ZstdCodec | undefined = zstdCodecs()[0],
-): Promise<Uint8Array | undefined> {
-  return codec(name).encode(bytes, most);
+): Promise<number | undefined> {
+  return codec(name).encode(bytes, into);
 }
 
 /**

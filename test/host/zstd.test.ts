@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { viewOf } from '../../src/binary/layout.js';
 import { measureZstdFrame } from '../../src/binary/zstd-frame.js';
-import { zstdCodecs, zstdCompress, zstdDecompress } from '../../src/host/zstd.js';
+import { type ZstdCodec, zstdCodecs, zstdCompressInto, zstdDecompress } from '../../src/host/zstd.js';
 import { needs } from '../support/needs.js';
 
 const it = needs({ programs: ['zstd'] });
@@ -10,6 +10,12 @@ const it = needs({ programs: ['zstd'] });
 /** What zstd(1) makes of bytes on its standard input: it does not know then how many will come, and does not say. */
 function compressed(bytes: Uint8Array, ...options: string[]): Buffer {
   return execFileSync('zstd', ['--quiet', '--stdout', ...options], { input: bytes, maxBuffer: 1 << 24 });
+}
+
+async function zstdCompress(bytes: Uint8Array, most: number, codec: ZstdCodec): Promise<Uint8Array | undefined> {
+  const into = new Uint8Array(most);
+  const length = await zstdCompressInto(bytes, into, codec);
+  return length === undefined ? undefined : into.subarray(0, length);
 }
 
 const size = 200_000;

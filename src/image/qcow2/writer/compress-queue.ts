@@ -1,16 +1,24 @@
 import { availableParallelism } from 'node:os';
+import { alignedBuffer } from '../../../host/aligned-buffer.js';
 import { compressCluster } from './compress.js';
 import type { Qcow2Plan } from './plan.js';
 
 /** Clusters of the disk that are to be stored: zeros, or one with its bytes. */
-export type Item =
-  | { readonly first: number; readonly count: number; readonly bytes?: undefined }
-  | {
-      readonly first: number;
-      readonly bytes: Uint8Array;
-      /** undefined: not shorter than it was. */
-      readonly compressed: Promise<Uint8Array | undefined>;
-    };
+export type Item = { readonly first: number; readonly count: number; readonly slot?: undefined } | Compressing;
+
+export interface Compressing {
+  readonly first: number;
+  /** To be released when it has been stored. */
+  readonly slot: Slot;
+  /** Bytes; undefined: not shorter than it was. */
+  readonly length: Promise<number | undefined>;
+}
+
+/** Memory for a cluster and what comes of it. It is used again: what is new each time keeps the garbage collector busy. */
+export interface Slot {
+  readonly cluster: Uint8Array;
+  readonly compressed: Uint8Array;
+}
 
 /** Bytes of small clusters that are under way, and clusters at least, however large. */
 const bytesUnderWay = 4 << 20;
@@ -26,6 +34,7 @@ export function depthFor(clusterSize: number, cores: number): number {
 /** Clusters that are being compressed, several at the same time, to be taken in order. */
 export class CompressQueue {
   readonly #items: Item[] = [];
+  readonly #free: Slot[] = [];
   readonly #depth: number;
 
   constructor(private readonly plan: Pick<Qcow2Plan, 'clusterSize' | 'compression'>) {
@@ -42,17 +51,27 @@ export class CompressQueue {
   }
 
   /** Starts on a cluster; the bytes are copied, and the caller's again at once. */
-  add(first: number, cluster: Uint8Array): void {
+  add(first: number, bytes: Uint8Array): void {
     const { compression } = this.plan;
     if (compression === 'none') throw new Error('nothing is to be compressed');
-    const bytes = Buffer.from(cluster);
-    const compressed = compressCluster(bytes, compression);
+    const slot = this.#free.pop() ?? this.#newSlot();
+    slot.cluster.set(bytes);
+    const length = compressCluster(slot.cluster, slot.compressed, compression);
     // Whoever takes it is told; whoever gives the image up does not ask.
-    compressed.catch(() => {});
-    this.#items.push({ first, bytes, compressed });
+    length.catch(() => {});
+    this.#items.push({ first, slot, length });
   }
 
   take(): Item | undefined {
     return this.#items.shift();
+  }
+
+  release(slot: Slot): void {
+    this.#free.push(slot);
+  }
+
+  #newSlot(): Slot {
+    const { clusterSize } = this.plan;
+    return { cluster: alignedBuffer(clusterSize), compressed: alignedBuffer(clusterSize) };
   }
 }

@@ -39,7 +39,6 @@ export class HostFile {
   /** The blocks behind those. */
   readonly #open: DataView[] = [];
   readonly #writes = new InFlight(mostWrites);
-  #lent: Promise<void>[] = [];
 
   constructor(
     private readonly target: Qcow2Target,
@@ -105,24 +104,17 @@ export class HostFile {
   }
 
   /**
-   * Starts to write `from` to the clusters from `first` on. What was lent has to stay as it is until those writes have
-   * ended that {@link takeLent} tells of; all else, until all have.
+   * Starts to write `from` to the clusters from `first` on.
    *
+   * @returns `written`: settles when the bytes need not stay as they are any more
    * @throws what a write before this one was rejected with
    */
-  async write(from: Uint8Array, first: number, lent = false): Promise<void> {
+  async write(from: Uint8Array, first: number): Promise<{ readonly written: Promise<void> }> {
     await this.#writes.room();
     if (this.#writes.failed) await this.rest();
-    const write = this.target.write(from, BigInt(first) * BigInt(this.clusterSize));
-    this.#writes.add(write);
-    if (lent) this.#lent.push(write);
-  }
-
-  /** The writes of what was lent since this was last asked. */
-  takeLent(): readonly Promise<void>[] {
-    const lent = this.#lent;
-    this.#lent = [];
-    return lent;
+    const written = this.target.write(from, BigInt(first) * BigInt(this.clusterSize));
+    this.#writes.add(written);
+    return { written };
   }
 
   /** Waits until no write is under way any more. */
@@ -131,12 +123,12 @@ export class HostFile {
   }
 
   /** Places `from`, whole clusters, at the end of the file: one reference to each. Written as {@link write} does. */
-  async append(from: Uint8Array, lent = false): Promise<Placed> {
+  async append(from: Uint8Array): Promise<Placed & { readonly written: Promise<void> }> {
     const count = from.length / this.clusterSize;
     const first = this.take(count);
     this.refer(first, count);
-    await this.write(from, first, lent);
-    return { first, count };
+    const { written } = await this.write(from, first);
+    return { first, count, written };
   }
 
   /** Writes the refcount blocks that are left, and the refcount table. Both are counted as well. */

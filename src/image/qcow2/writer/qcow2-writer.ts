@@ -50,6 +50,8 @@ export class Qcow2Writer {
   #state: 'ready' | 'failed' | 'finished' = 'ready';
   /** Settles when all calls so far have been carried out, but for what they have lent. */
   #turn: Promise<unknown> = Promise.resolve();
+  /** The writes of bytes that the call under way has lent. */
+  #lent: Promise<void>[] = [];
   /** Bytes of the disk: where the next call may start. */
   #at = 0n;
 
@@ -129,10 +131,11 @@ export class Qcow2Writer {
 
   async #alone<Result>(then: 'ready' | 'finished', work: () => Promise<Result>) {
     if (this.#state !== 'ready') throw new Error(`the writer of the qcow2 image is ${this.#state}`);
+    this.#lent = [];
     try {
       const result = await work();
       if (this.#state === 'ready') this.#state = then;
-      return { result, lent: this.#host.takeLent() };
+      return { result, lent: this.#lent };
     } catch (error) {
       this.#state = 'failed';
       throw error;
@@ -180,7 +183,7 @@ export class Qcow2Writer {
     for (const [start, end, zero] of runs) {
       const cluster = first + start / this.clusterSize;
       if (zero) await this.#takeZeros(cluster, (end - start) / this.clusterSize);
-      else if (this.#packed === undefined) await this.#storePlain(cluster, bytes.subarray(start, end), true);
+      else if (this.#packed === undefined) await this.#storeLent(cluster, bytes.subarray(start, end));
       else await this.#compress(cluster, bytes.subarray(start, end));
     }
   }
@@ -206,26 +209,43 @@ export class Qcow2Writer {
   }
 
   async #store(item: Item): Promise<void> {
-    if (item.bytes === undefined) return await this.#storeZeros(item.first, item.count);
-    const compressed = await item.compressed;
-    if (compressed === undefined || this.#packed === undefined) return await this.#storePlain(item.first, item.bytes);
-    await this.#mapping.reach(item.first);
+    if (item.slot === undefined) return await this.#storeZeros(item.first, item.count);
+    const { first, slot } = item;
+    const length = await item.length;
+    if (length === undefined || this.#packed === undefined) {
+      const [written] = await this.#storePlain(first, slot.cluster);
+      written?.then(
+        () => this.#queue.release(slot),
+        () => {},
+      );
+      return;
+    }
+    const compressed = slot.compressed.subarray(0, length);
+    await this.#mapping.reach(first);
     const place = await this.#packed.add(compressed);
+    this.#queue.release(slot);
     const lastSector = Math.floor((place + compressed.length - 1) / compressedSectorSize);
     const more = BigInt(lastSector - Math.floor(place / compressedSectorSize));
     const sectors = more << BigInt(compressedSectorsShift(this.#plan.clusterBits));
-    this.#mapping.set(item.first, QCOW_OFLAG_COMPRESSED | sectors | BigInt(place));
+    this.#mapping.set(first, QCOW_OFLAG_COMPRESSED | sectors | BigInt(place));
     await this.#settle();
   }
 
-  async #storePlain(first: number, bytes: Uint8Array, lent = false): Promise<void> {
+  async #storeLent(first: number, bytes: Uint8Array): Promise<void> {
+    this.#lent.push(...(await this.#storePlain(first, bytes)));
+  }
+
+  /** Returns the writes, in which the bytes must stay as they are. */
+  async #storePlain(first: number, bytes: Uint8Array): Promise<Promise<void>[]> {
     const { clusterSize } = this;
+    const writes: Promise<void>[] = [];
     const end = first + bytes.length / clusterSize;
     for (let cluster = first; cluster < end; ) {
       const room = await this.#mapping.reach(cluster);
       const next = Math.min(end, cluster + room);
       const part = bytes.subarray((cluster - first) * clusterSize, (next - first) * clusterSize);
-      const placed = await this.#host.append(part, lent);
+      const placed = await this.#host.append(part);
+      writes.push(placed.written);
       for (let i = 0; i < placed.count; i++) {
         const offset = BigInt(placed.first + i) * BigInt(clusterSize);
         this.#mapping.set(cluster + i, QCOW_OFLAG_COPIED | offset);
@@ -233,6 +253,7 @@ export class Qcow2Writer {
       await this.#settle();
       cluster = next;
     }
+    return writes;
   }
 
   async #storeZeros(first: number, count: number): Promise<void> {
