@@ -25,7 +25,8 @@ export { type Content, type Guest, openGuest, type Volume } from './guest/guest.
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
 export type { Progress, TaskContext } from './task/context.js';
-export { type CopyImageOptions, copyImage } from './task/copy.js';
+export type { Conversion } from './task/conversion.js';
+export { type CopyImageOptions, type CopyImageResult, copyImage } from './task/copy.js';
 export type { CopyResult } from './task/copy-device.js';
 export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
 export { type FreezeResult, freeze } from './task/freeze.js';

@@ -120,7 +120,7 @@ class Copier {
   }
 
   async #copyZeros(piece: Piece, signal: AbortSignal): Promise<void> {
-    await this.#inOrder(piece, signal, () => this.#putZeros(piece));
+    await this.#inOrder(piece, signal, () => this.output.zero(piece.offset, piece.length));
     this.#report(piece.length);
   }
 
@@ -130,16 +130,13 @@ class Copier {
     this.#report(piece.length);
   }
 
-  async #putZeros({ offset, length }: Piece): Promise<void> {
-    if (!this.output.blank) await this.output.zero(offset, length);
-  }
-
-  #put(piece: Piece, buffer: Uint8Array): Promise<void> {
+  async #put({ offset, length }: Piece, buffer: Uint8Array): Promise<void> {
     const { blank, ordered } = this.output;
-    // What takes all bytes in order takes zeros as well as others.
-    if ((blank || !ordered) && isZero(buffer)) return this.#putZeros(piece);
-    if (blank && !ordered) return this.#writeData(buffer, piece.offset);
-    return this.output.write(buffer, piece.offset);
+    if (!blank && ordered) await this.output.write(buffer, offset);
+    else if (isZero(buffer)) {
+      if (!blank) await this.output.zero(offset, length);
+    } else if (blank && !ordered) await this.#writeData(buffer, offset);
+    else await this.output.write(buffer, offset);
   }
 
   async #writeData(buffer: Uint8Array, offset: bigint): Promise<void> {
@@ -169,6 +166,10 @@ class Copier {
   async *#pieces(): AsyncGenerator<Piece> {
     let turn: Promise<boolean> = Promise.resolve(true);
     for await (const { offset, length, zero } of this.#parts()) {
+      if (zero && this.output.blank) {
+        this.#report(length);
+        continue;
+      }
       const end = offset + length;
       for (let at = offset; at < end; ) {
         const next = min(zero ? at + zeroPiece : requestEnd(at), end);

@@ -83,7 +83,11 @@ test('writes qcow2 to files alone: not to a pipe, a device or an NBD export', as
   }
 });
 
-it('leaves nothing, or the whole, after kill -9 at any moment', async () => {
+for (const signal of ['SIGKILL', 'SIGINT'] as const) {
+  it(`leaves nothing, or the whole, after ${signal} at any moment`, () => killed(signal), 120_000);
+}
+
+async function killed(signal: 'SIGKILL' | 'SIGINT'): Promise<void> {
   const { folder, source } = await rawImage(Buffer.concat([noise(24 << 20), text(8 << 20)]));
   for (const [i, compress] of [[], ['--compress', 'zlib'], ['--compress', 'zstd']].entries()) {
     const outputs = await mkdtemp(join(folder, `out-${i}-`));
@@ -92,7 +96,7 @@ it('leaves nothing, or the whole, after kill -9 at any moment', async () => {
       const args = ['copy', '--force', '--convert', 'qcow2', ...compress, source, to];
       const copying = execa(process.execPath, [disktoolPath, ...args], { reject: false });
       await sleep(delay + Math.random() * 50);
-      copying.kill('SIGKILL');
+      copying.kill(signal);
       await copying;
       // Between its link and its rename a copy that replaces has a name of its own for a moment: it is whole.
       for (const name of await readdir(outputs)) {
@@ -101,4 +105,4 @@ it('leaves nothing, or the whole, after kill -9 at any moment', async () => {
       }
     }
   }
-}, 120_000);
+}

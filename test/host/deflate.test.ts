@@ -17,8 +17,8 @@ const inputs = {
   '512 bytes': text(512),
 };
 
-test("this Node.js shows its zlib's functions", () => {
-  expect(deflateCodecs()).toEqual(['process', 'node']);
+test("is at hand by Node's own functions, whatever else is", () => {
+  expect(deflateCodecs().at(-1)).toBe('node');
 });
 
 describe.each(deflateCodecs())('deflate by %s', (codec) => {

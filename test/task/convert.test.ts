@@ -1,7 +1,11 @@
 import { readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect } from 'vitest';
+import { memoryDevice } from '../../src/device/memory-device.js';
+import { openImage } from '../../src/image/open-image.js';
 import { type CopyImageOptions, copyImage } from '../../src/task/copy.js';
+import { copyDevice } from '../../src/task/copy-device.js';
+import { openOutput } from '../../src/task/output/open-output.js';
 import { sparsifyCopy } from '../../src/task/sparsify/sparsify-copy.js';
 import { filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
 import { needs } from '../support/needs.js';
@@ -130,6 +134,21 @@ describe('a raw image', () => {
       expect(Buffer.compare(back, Buffer.concat([await readFile(path), Buffer.alloc(zeros)]))).toBe(0);
     }
   });
+});
+
+it('a disk of 1 EiB is copied by its data alone', async () => {
+  const folder = await temporaryFolder();
+  await using source = memoryDevice(1n << 60n);
+  const bytes = noise(3 << 20);
+  await source.write(bytes, 1n << 59n);
+  const to = join(folder, 'a.qcow2');
+  const output = await openOutput(to, { source, format: { format: 'qcow2', clusterSize: 2 << 20 } });
+  await copyDevice(source, output, {}, {});
+  expect(await checked(to)).toMatchObject({ allocated: 2 });
+  await using copied = await openImage(to, { access: 'read' });
+  const read = Buffer.alloc(bytes.length);
+  await copied.read(read, 1n << 59n);
+  expect(Buffer.compare(read, bytes)).toBe(0);
 });
 
 it('a copy in another format keeps mode and times of the image', async () => {
