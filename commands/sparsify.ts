@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { conversionFlags, conversionOf } from '../src/cli/conversion-flags.js';
+import { conversionFlags, conversionOf, saidOfConversion } from '../src/cli/conversion-flags.js';
 import { explain } from '../src/cli/failure.js';
 import { imageFlags, sizeFlag, sourceOf, strict } from '../src/cli/flags.js';
 import { describeSparsify } from '../src/cli/view/sparsify.js';
@@ -76,12 +76,9 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
     if (output !== undefined && images.length > 1) {
       throw new DiskError('USAGE', `--output takes one image, not ${images.length}`);
     }
-    const said = (['convert', 'compress', 'option'] as const).find((flag) => this.flags[flag] !== undefined);
+    const said = saidOfConversion(this.flags);
     if (said !== undefined && output === undefined) {
-      throw new DiskError(
-        'USAGE',
-        `${said === 'option' ? '-o' : `--${said}`} goes with --output: an image keeps its format where it lies`,
-      );
+      throw new DiskError('USAGE', `${said} goes with --output: an image keeps its format where it lies`);
     }
     if (output === '-')
       throw new DiskError('USAGE', '--output takes a file: to write to standard output, use copy --sparsify');
@@ -113,8 +110,9 @@ No byte in use is touched, and the image is whole whenever the work is stopped. 
   #sparsify(image: string, context: TaskContext): Promise<SparsifyReport> {
     const { output, 'dry-run': dryRun, ignore, zero, minimum, scan, discard, force } = this.flags;
     const common = { ...sourceOf(this.flags), ignore, zero, minimum, force };
+    const conversion = conversionOf(this.flags);
     return output === undefined || dryRun
       ? sparsify(image, { ...common, dryRun, scan, discard }, context)
-      : sparsifyCopy(image, output, { ...common, ...conversionOf(this.flags) }, context);
+      : sparsifyCopy(image, output, { ...common, ...conversion }, context);
   }
 }

@@ -24,16 +24,25 @@ export const conversionFlags = {
   }),
 };
 
+interface ConversionFlags {
+  readonly convert?: Conversion['convert'] | undefined;
+  readonly compress?: Conversion['compress'] | undefined;
+  readonly option?: readonly string[] | undefined;
+}
+
+/** The first of the flags that is said, as it is said: for who has no use for them. */
+export function saidOfConversion({ convert, compress, option }: ConversionFlags): string | undefined {
+  if (convert !== undefined) return '--convert';
+  if (compress !== undefined) return '--compress';
+  return option === undefined ? undefined : '-o';
+}
+
 /**
  * What the flags say of the copy.
  *
  * @throws {DiskError} USAGE for an option that is not known, comes twice, or has no value of its kind
  */
-export function conversionOf(flags: {
-  readonly convert?: Conversion['convert'] | undefined;
-  readonly compress?: Conversion['compress'] | undefined;
-  readonly option?: readonly string[] | undefined;
-}): Conversion {
+export function conversionOf(flags: ConversionFlags): Conversion {
   const given = new Map<string, string>();
   for (const part of (flags.option ?? []).flatMap((text) => text.split(','))) {
     const [name = '', value] = part.split(/=(.*)/s);
