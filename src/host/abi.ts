@@ -1,5 +1,5 @@
 import { endianness } from 'node:os';
-import { i32, i64, layout, u16, u32, u64 } from '../binary/layout.js';
+import { bytes, i32, i64, layout, u16, u32, u64 } from '../binary/layout.js';
 
 /** Structures that are passed to the kernel, as every 64-bit Linux lays them out. */
 const endian = endianness() === 'LE' ? 'little' : 'big';
@@ -36,3 +36,13 @@ export const loopInfo = layout(
 
 /** linux/loop.h, LO_FLAGS_READ_ONLY. */
 export const LO_FLAGS_READ_ONLY = 1;
+
+/** The address of a unix socket. */
+export const unixAddress = layout(
+  'sockaddr_un',
+  { size: 110, endian, spec: 'unix(7), "Address format"' },
+  {
+    sun_family: u16(0, '', 'AF_UNIX'),
+    sun_path: bytes(2, 108, 'text', 'the path, with a NUL behind it'),
+  },
+);

@@ -1,4 +1,4 @@
-import { isRangeLocked, lockRange } from './record-lock.js';
+import { isRangeLocked, lockRange, unlockRange } from './record-lock.js';
 
 /**
  * The protocol by which QEMU's processes keep out of each other's way (block/file-posix.c). Each permission on an image
@@ -41,6 +41,11 @@ export function takeQemuLock(fd: number, access: 'read' | 'write', what: string)
     ...excludes.map((name) => notSharedBase + permissions[name]),
   ];
   return own.every((byte) => lockRange(fd, 'read', byte, 1n, what)) && !contradictsQemuLock(fd, access, what);
+}
+
+/** Gives up the locks that were taken through this descriptor, so that a QEMU which acts for us can take its own. */
+export function dropQemuLock(fd: number, what: string): void {
+  for (const base of [usedBase, notSharedBase]) unlockRange(fd, base, BigInt(all.length), what);
 }
 
 /** Whether somebody else has the image open in a way that contradicts this access. Takes nothing. */

@@ -16,7 +16,7 @@ const types = { read: 0, write: 1, none: 2 } as const;
 
 export type LockType = 'read' | 'write';
 
-function request(fd: number, command: number, type: LockType, start: bigint, length: bigint) {
+function request(fd: number, command: number, type: keyof typeof types, start: bigint, length: bigint) {
   const memory = new Uint8Array(flockRange.size);
   const view = viewOf(memory);
   flockRange.put(view, { l_type: types[type], l_start: start, l_len: length });
@@ -36,6 +36,16 @@ export function lockRange(fd: number, type: LockType, start: bigint, length: big
   if (result >= 0) return true;
   if (-result === constants.errno.EAGAIN || -result === constants.errno.EACCES) return false;
   throw systemError(`lock ${what}`, errnoName(-result));
+}
+
+/**
+ * Gives up the locks that this open file has on a range.
+ *
+ * @throws {DiskError} by errno
+ */
+export function unlockRange(fd: number, start: bigint, length: bigint, what: string): void {
+  const { result } = request(fd, F_OFD_SETLK, 'none', start, length);
+  if (result < 0) throw systemError(`unlock ${what}`, errnoName(-result));
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { viewOf } from '../../binary/layout.js';
 import { DiskError } from '../../error/disk-error.js';
 import { command, commandFlags, compactRequest, extendedRequest, magic } from '../on-wire.js';
-import { dial, type Line } from './dial.js';
+import { type AgreeOptions, agree, dial, type Line } from './dial.js';
 import type { Agreed } from './handshake.js';
 import type { NbdTarget } from './parse-uri.js';
 import { Pending, type StatusExtent } from './pending.js';
@@ -60,6 +60,15 @@ export class ClientConnection {
    */
   static async open(target: NbdTarget, server: string, signal: AbortSignal | undefined): Promise<ClientConnection> {
     return new ClientConnection(await dial(target, server, signal), server);
+  }
+
+  /**
+   * Agrees on an export over a socket that is connected already.
+   *
+   * @throws {DiskError} as {@link agree}
+   */
+  static async over(socket: Socket, options: AgreeOptions): Promise<ClientConnection> {
+    return new ClientConnection(await agree(socket, options), options.server);
   }
 
   /** Requests without a reply yet. */

@@ -8,7 +8,7 @@ import { type Agreed, clientHandshake, startTls } from './handshake.js';
 import type { NbdTarget } from './parse-uri.js';
 
 /** Milliseconds for a server to answer, until the disk can be used. */
-const patience = 10_000;
+const usualPatience = 10_000;
 
 /** A server that has agreed to serve us a disk. */
 export interface Line {
@@ -28,7 +28,27 @@ export async function dial(target: NbdTarget, server: string, signal: AbortSigna
   if (signal?.aborted) throw DiskError.cancelled(signal);
   const { at, exportName, tls } = target;
   const secure = tls === undefined ? undefined : await secureBy(tls, at, server);
-  const plain = connect(at);
+  return await agree(connect(at), { exportName, server, signal, secure });
+}
+
+export interface AgreeOptions {
+  readonly exportName: string;
+  /** For errors. */
+  readonly server: string;
+  readonly signal?: AbortSignal | undefined;
+  /** Puts TLS around the socket; without it all is in the clear. */
+  readonly secure?: ((plain: Socket) => Promise<Socket>) | undefined;
+  /** Milliseconds for the server to answer. */
+  readonly patience?: number | undefined;
+}
+
+/**
+ * Agrees on an export over a socket that is connected, or about to be. The socket is closed when this rejects.
+ *
+ * @throws {DiskError} as {@link dial}
+ */
+export async function agree(plain: Socket, options: AgreeOptions): Promise<Line> {
+  const { exportName, server, signal, secure, patience = usualPatience } = options;
   // Whoever waits for it is told; at other times there is nobody to tell.
   plain.on('error', () => {});
   let socket: Socket = plain;
@@ -38,8 +58,9 @@ export async function dial(target: NbdTarget, server: string, signal: AbortSigna
   }, patience);
   signal?.addEventListener('abort', stop, { once: true });
   try {
+    if (signal?.aborted) throw DiskError.cancelled(signal);
     plain.setNoDelay(true);
-    await connected(plain, server);
+    if (plain.connecting) await connected(plain, server);
     let incoming = new Incoming(socket, server);
     const steps = clientHandshake(exportName, server, (bytes) => socket.write(bytes), secure !== undefined);
     let step = steps.next();

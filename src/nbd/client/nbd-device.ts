@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { min, roundDown, roundUp } from '../../binary/convert.js';
 import {
   BlockDevice,
@@ -39,7 +40,8 @@ export class NbdDevice extends BlockDevice {
 
   private constructor(
     readonly name: string,
-    private readonly target: NbdTarget,
+    /** Undefined: there is nobody to connect to a second time. */
+    private readonly target: NbdTarget | undefined,
     first: ClientConnection,
     access: 'read' | 'write',
   ) {
@@ -70,12 +72,36 @@ export class NbdDevice extends BlockDevice {
    */
   static async connect(uri: string, { access, signal }: ConnectOptions): Promise<NbdDevice> {
     const target = parseNbdUri(uri);
-    const connection = await ClientConnection.open(target, uri, signal);
+    return await NbdDevice.#of(uri, target, await ClientConnection.open(target, uri, signal), access);
+  }
+
+  /**
+   * The default export of the server at the other end of a socket, which belongs to the device from now on.
+   *
+   * @param name of the device, in every error
+   * @param patience milliseconds for the server to answer
+   * @throws {DiskError} as {@link connect}
+   */
+  static async over(
+    socket: Socket,
+    name: string,
+    { access, signal, patience }: ConnectOptions & { readonly patience?: number },
+  ): Promise<NbdDevice> {
+    const connection = await ClientConnection.over(socket, { exportName: '', server: name, signal, patience });
+    return await NbdDevice.#of(name, undefined, connection, access);
+  }
+
+  static async #of(
+    name: string,
+    target: NbdTarget | undefined,
+    connection: ClientConnection,
+    access: ConnectOptions['access'],
+  ): Promise<NbdDevice> {
     if (access === 'write' && transmissionFlags.has(connection.agreed.flags, 'READ_ONLY')) {
       await connection.close();
-      throw new DiskError('READ_ONLY', `${uri}: the server serves it read-only`, { device: uri, errno: 'EROFS' });
+      throw new DiskError('READ_ONLY', `${name}: the server serves it read-only`, { device: name, errno: 'EROFS' });
     }
-    return new NbdDevice(uri, target, connection, access);
+    return new NbdDevice(name, target, connection, access);
   }
 
   protected async doRead(into: Uint8Array, offset: Bytes, { signal }: RequestOptions): Promise<void> {
@@ -157,8 +183,15 @@ export class NbdDevice extends BlockDevice {
   }
 
   #openAnother(): void {
-    if (!this.#multiple || this.#opening !== undefined || this.#connections.length >= mostConnections) return;
-    this.#opening = ClientConnection.open(this.target, this.name, undefined).then(
+    const { target } = this;
+    if (
+      target === undefined ||
+      !this.#multiple ||
+      this.#opening !== undefined ||
+      this.#connections.length >= mostConnections
+    )
+      return;
+    this.#opening = ClientConnection.open(target, this.name, undefined).then(
       async (connection) => {
         const [first] = this.#connections;
         const { size, style } = connection.agreed;

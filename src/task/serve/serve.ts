@@ -4,6 +4,7 @@ import type { OperationStats } from '../../device/layer/stats.js';
 import { DiskError } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { exitWithParent } from '../../host/parent.js';
+import { PrivateSocket } from '../../host/private-socket.js';
 import { standardSocket } from '../../host/standard-socket.js';
 import {
   type Address,
@@ -16,7 +17,6 @@ import {
 } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
-import { PrivateSocket } from './private-socket.js';
 import { runBeside } from './run-beside.js';
 import { type ServeTls, tlsOffer, uriWithFiles, whyStrangersCome } from './tls.js';
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { wrapSystemError } from '../../host/errno.js';
+import { wrapSystemError } from './errno.js';
 
 /** A place for a unix socket that nobody else can reach; gone when it is disposed of. */
 export class PrivateSocket implements AsyncDisposable {

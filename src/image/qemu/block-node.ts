@@ -1,0 +1,40 @@
+import { fstatSync } from 'node:fs';
+import type { BlockDevice } from '../../device/block-device.js';
+import { DiskError } from '../../error/disk-error.js';
+
+/** A file as QEMU is to open it: QAPI BlockdevOptionsFile. */
+export interface FileNode {
+  readonly driver: 'file' | 'host_device';
+  readonly filename: string;
+}
+
+/** An image over a file. Nothing is left to be guessed: QAPI BlockdevOptionsGenericFormat, …GenericCOWFormat. */
+export interface FormatNode {
+  readonly driver: string;
+  readonly file: FileNode;
+  /** Of the formats that have one: null keeps QEMU from opening what the image names. */
+  readonly backing?: FormatNode | null;
+  readonly 'force-share'?: true;
+  readonly [option: string]: unknown;
+}
+
+/**
+ * The very file that we have open, whatever its path leads to by now. QEMU opens it anew, with locks of its own.
+ *
+ * @throws {DiskError} UNSUPPORTED for what is not a file or block device of this machine
+ */
+export function fileNode(path: string, { facts: { hostFile } }: BlockDevice): FileNode {
+  if (hostFile === undefined) {
+    throw new DiskError(
+      'UNSUPPORTED',
+      `${path}: only QEMU could open this format, and only from a file: copy it first`,
+      {
+        device: path,
+        reason: 'not-a-file',
+      },
+    );
+  }
+  const { fd } = hostFile;
+  const driver = fstatSync(fd).isBlockDevice() ? 'host_device' : 'file';
+  return { driver, filename: `/proc/${process.pid}/fd/${fd}` };
+}
