@@ -6,6 +6,10 @@ import { imageHead, signatures } from './on-disk.js';
 export const imageFormats = ['raw', 'qcow2'] as const;
 export type ImageFormat = (typeof imageFormats)[number];
 
+export function isImageFormat(name: string): name is ImageFormat {
+  return imageFormats.some((format) => format === name);
+}
+
 /** The format of an image as QEMU names it (`qcow2`, `vmdk`), by its signature; `raw` when it has none. */
 export async function detectImageFormat(device: BlockDevice): Promise<string> {
   if (device.facts.size < BigInt(imageHead.size)) return 'raw';

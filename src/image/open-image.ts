@@ -1,7 +1,8 @@
-import type { BlockDevice } from '../device/block-device.js';
+import type { BlockDevice, HostFile } from '../device/block-device.js';
 import { DiskError } from '../error/disk-error.js';
-import { detectImageFormat, type ImageFormat } from './image-format.js';
+import { detectImageFormat, type ImageFormat, isImageFormat } from './image-format.js';
 import { type OpenRawOptions, openRaw } from './open-raw.js';
+import { refuseBackingOf } from './overlays-beside.js';
 
 /** What an image is, where its own bytes are not to be asked. */
 export interface SourceOptions {
@@ -15,18 +16,21 @@ export interface SourceOptions {
 
 export interface OpenOptions extends OpenRawOptions, SourceOptions {
   readonly forceShare?: boolean | undefined;
+  /** It is to be made smaller: what keeps that from working is refused, unless `force` allows it. */
+  readonly shrinks?: boolean | undefined;
 }
 
-const images = new WeakMap<BlockDevice, { readonly format: ImageFormat; readonly file: BlockDevice }>();
+const formats = new WeakMap<BlockDevice, ImageFormat>();
+const files = new WeakMap<BlockDevice, BlockDevice>();
+
+/** The file or block device of this machine that holds a disk: as it is, or in an image that {@link openImage} has opened. */
+export function hostFileOf(device: BlockDevice): HostFile | undefined {
+  return (files.get(device) ?? device).facts.hostFile;
+}
 
 /** The format of an image that {@link openImage} has opened; `raw` for any other device. */
 export function formatOf(device: BlockDevice): ImageFormat {
-  return images.get(device)?.format ?? 'raw';
-}
-
-/** The bytes that an image that {@link openImage} has opened consists of; any other device is its own. */
-export function fileOf(device: BlockDevice): BlockDevice {
-  return images.get(device)?.file ?? device;
+  return formats.get(device) ?? 'raw';
 }
 
 /**
@@ -34,24 +38,19 @@ export function fileOf(device: BlockDevice): BlockDevice {
  *
  * @param path as the user gave it: it stands so in every message
  * @throws {DiskError} as {@link openRaw}; as reading the format does: CORRUPT; UNSUPPORTED for formats that are not read,
- * or not written; UNSAFE (`reason`: `other-file`) when the image names another file, and nobody has said its format
+ * or not written; UNSAFE (`reason`: `other-file`) when the image names another file, and nobody has said its format; for
+ * writing, UNSAFE as {@link refuseBackingOf} and as opening the format to be changed
  */
 export async function openImage(path: string, options: OpenOptions): Promise<BlockDevice> {
-  const { format, access, signal, snapshot } = options;
+  const { format, access, signal } = options;
   const file = await openRaw(path, options);
   try {
     if (signal?.aborted) throw DiskError.cancelled(signal);
     const found = format ?? (await detectImageFormat(file));
-    if (found === 'raw') {
-      if (snapshot === undefined) return file;
-      throw new DiskError('USAGE', `${path}: is a raw image, which has no snapshots inside`, { device: path });
-    }
-    if (found !== 'qcow2') throw foreign(path, found);
-    if (access === 'write') throw onlyRead(path);
-    // Loaded for those who need it alone.
-    const { openQcow2Chain } = await import('./qcow2/open-chain.js');
-    const disk = await openQcow2Chain(path, file, { ...options, trusted: format !== undefined });
-    images.set(disk, { format: found, file });
+    if (access === 'write') await refuseBackingOf(path, file, options.onWarning);
+    const disk = await openFormat(path, file, found, options);
+    if (disk !== file) files.set(disk, file);
+    if (isImageFormat(found)) formats.set(disk, found);
     return disk;
   } catch (error) {
     await file.close();
@@ -59,12 +58,25 @@ export async function openImage(path: string, options: OpenOptions): Promise<Blo
   }
 }
 
-function onlyRead(path: string): DiskError {
-  return new DiskError(
-    'UNSUPPORTED',
-    `${path}: is a qcow2 image, which is read and not changed yet: copy it with --convert raw, or serve it with --cow`,
-    { device: path, reason: 'format-qcow2' },
-  );
+/** Each is loaded for those who need it alone. */
+async function openFormat(path: string, file: BlockDevice, found: string, options: OpenOptions): Promise<BlockDevice> {
+  const { format, access, snapshot } = options;
+  const trusted = format !== undefined;
+  if (found !== 'qcow2' && snapshot !== undefined) {
+    const message = `${path}: is a ${found} image, of which no snapshots inside are read`;
+    throw new DiskError('USAGE', message, { device: path });
+  }
+  if (found === 'raw') return file;
+  if (found !== 'qcow2') throw foreign(path, found);
+  if (access === 'read') {
+    const { openQcow2Chain } = await import('./qcow2/open-chain.js');
+    return await openQcow2Chain(path, file, { ...options, trusted });
+  }
+  if (snapshot !== undefined) {
+    throw new DiskError('USAGE', `${path}: a snapshot is only read, never changed`, { device: path });
+  }
+  const { openQcow2InPlace } = await import('./qcow2/open-in-place.js');
+  return await openQcow2InPlace(path, file, { ...options, trusted });
 }
 
 function foreign(path: string, format: string): DiskError {

@@ -42,7 +42,7 @@ describe('a qcow2 image', () => {
     expect(await filesOf(root, await temporaryFolder())).toEqual(await filesOf(disk, await temporaryFolder()));
   });
 
-  it('is served to be read, or with an overlay for what is written', async () => {
+  it('is served to be read, with an overlay for what is written, or to be written to', async () => {
     const { image } = await guest();
     const served = async (...flags: string[]) =>
       disktool([
@@ -54,20 +54,8 @@ describe('a qcow2 image', () => {
       ]);
     expect((await served('--cow')).status).toBe(0);
     expect((await served('--read-only')).status).not.toBe(0);
-    expect(await served()).toMatchObject({ status: 1, stderr: expect.stringContaining('--cow') });
+    expect((await served()).status).toBe(0);
     await run('qemu-img', ['check', '-q', image]);
-  });
-
-  it('is never changed in place', async () => {
-    const { image } = await guest();
-    const before = await run('sha256sum', [image]);
-    for (const verb of ['sparsify', 'zerofill']) {
-      expect(await disktool([verb, image])).toMatchObject({
-        status: 1,
-        stderr: expect.stringContaining('read and not changed yet'),
-      });
-    }
-    expect(await run('sha256sum', [image])).toBe(before);
   });
 
   it('and what it stands on are never written over by a copy of it', async () => {

@@ -1,10 +1,8 @@
-import { fstatSync } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
 import type { BlockDevice } from '../../device/block-device.js';
-import { DiskError, hasCode } from '../../error/disk-error.js';
-import { identify } from '../../host/file-identity.js';
+import { DiskError } from '../../error/disk-error.js';
 import { detectImageFormat } from '../image-format.js';
-import { isUri, type OpenRawOptions, openRaw } from '../open-raw.js';
+import type { OpenRawOptions } from '../open-raw.js';
+import { besides, keyOf, longestChain, openPart } from './parts.js';
 import { openQcow2, type Qcow2Header, readQcow2Header } from './qcow2.js';
 
 export interface OpenChainOptions extends Omit<OpenRawOptions, 'access'> {
@@ -12,9 +10,6 @@ export interface OpenChainOptions extends Omit<OpenRawOptions, 'access'> {
   readonly trusted: boolean;
   readonly snapshot?: string | undefined;
 }
-
-/** Images one over the other; QEMU has no limit, and each takes memory for its tables. */
-const longestChain = 64;
 
 /** The images above one, for circles and for messages. */
 type Above = readonly { readonly path: string; readonly key: string | undefined }[];
@@ -93,35 +88,13 @@ async function openBacking(
   }
 }
 
-async function openPart(path: string, place: string, what: string, options: OpenChainOptions): Promise<BlockDevice> {
-  const { forceShare, onWarning, signal } = options;
-  try {
-    return await openRaw(place, { access: 'read', forceShare, onWarning, signal });
-  } catch (error) {
-    if (!hasCode(error, 'NOT_FOUND')) throw error;
-    throw new DiskError('NOT_FOUND', `${path}: its ${what} is missing: ${error.message}`, {
-      device: path,
-      reason: what.replace(' ', '-'),
-      cause: error,
-    });
-  }
-}
-
-/** A name in an image, as a path: relative to the image's folder. Never a protocol: `json:` and `nbd:` open anything. */
-function besides(path: string, name: string, what: string): string {
-  if (/^[^/]*:/.test(name)) {
-    const message = `${path}: names its ${what} by a protocol, which is not followed: ${name}`;
-    throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'protocol' });
-  }
-  if (isAbsolute(name)) return name;
-  if (isUri(path)) {
-    const message = `${path}: names its ${what} ${name} beside itself, where no file can lie`;
-    throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'protocol' });
-  }
-  return join(dirname(path), name);
-}
-
-function refuseOthers(path: string, { backingFile, dataFile }: Qcow2Header, above: Above): void {
+/**
+ * Refuses an image that names another file, and that nobody but its own first bytes calls a qcow2 image.
+ *
+ * @param above the images that stand on it
+ * @throws {DiskError} UNSAFE (`reason`: `other-file`)
+ */
+export function refuseOthers(path: string, { backingFile, dataFile }: Qcow2Header, above: Above = []): void {
   const other = backingFile ?? (dataFile && (dataFile.name ?? 'a data file'));
   if (other === undefined) return;
   const [top] = above;
@@ -130,8 +103,4 @@ function refuseOthers(path: string, { backingFile, dataFile }: Qcow2Header, abov
       ? `${path}: is a qcow2 image by its first bytes, which a guest may have written, and names another file, ${other}: if it is one, say --format qcow2`
       : `${path}: nothing but its own first bytes says that this backing file of ${top.path} is qcow2, and it names another file, ${other}: record its format: qemu-img rebase -u -F qcow2 -b …`;
   throw new DiskError('UNSAFE', message, { device: path, reason: 'other-file' });
-}
-
-function keyOf({ facts: { hostFile } }: BlockDevice): string | undefined {
-  return hostFile && identify(fstatSync(hostFile.fd, { bigint: true })).key;
 }

@@ -6,7 +6,7 @@ import { DiskError, hasCode } from '../../error/disk-error.js';
 import { errnoOf, wrapSystemError } from '../../host/errno.js';
 import { identify } from '../../host/file-identity.js';
 import { findLoopDevices } from '../../host/loop-devices.js';
-import { fileOf, openImage } from '../../image/open-image.js';
+import { hostFileOf, openImage } from '../../image/open-image.js';
 import { isUri } from '../../image/open-raw.js';
 import type { CopyFormat } from '../conversion.js';
 import { readAttributes } from './attributes.js';
@@ -61,7 +61,7 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
   }
   if (there !== undefined && !replace) throw alreadyThere(path);
   if (there !== undefined) await refuseInUse(path, signal);
-  const file = hostFile ?? fileOf(source).facts.hostFile;
+  const file = hostFileOf(source);
   const attributes = file && (await readAttributes(file.fd, source.name));
   // A link to a file stays a link: what it leads to is replaced.
   const target = there === undefined ? path : await realpath(path);

@@ -1,4 +1,4 @@
-import { toNumber } from '../../binary/convert.js';
+import { max, toNumber } from '../../binary/convert.js';
 import type { Range, RangeSet } from '../../binary/range-set.js';
 import { zeroRuns } from '../../binary/zeros.js';
 import type { BlockDevice } from '../../device/block-device.js';
@@ -8,7 +8,7 @@ import { dataPieces } from '../data-pieces.js';
 import { inParallel } from '../in-parallel.js';
 import { occupiedBytes } from './occupied.js';
 
-/** Bytes a read. */
+/** Bytes a read, at least. */
 const chunkSize = 1n << 20n;
 /** Reads under way at once. */
 const depth = 4;
@@ -40,11 +40,13 @@ async function freeWritten(disk: BlockDevice, occupied: RangeSet, context: TaskC
   const { total } = occupied;
   const phase = `scanning ${disk.name} for zeros`;
   const block = disk.facts.blockSize.preferred;
-  const chunks = dataPieces(disk, chunkSize, context.signal, occupied);
+  // A part of a cluster is not given back.
+  const step = max(chunkSize, BigInt(block));
+  const chunks = dataPieces(disk, step, context.signal, occupied);
   let done = 0n;
   let freed = 0n;
   await inParallel(depth, context.signal, async (signal) => {
-    const buffer = alignedBuffer(toNumber(chunkSize));
+    const buffer = alignedBuffer(toNumber(step));
     for (let chunk = await chunks.next(); chunk.done !== true; chunk = await chunks.next()) {
       const { offset, length } = chunk.value;
       const bytes = buffer.subarray(0, toNumber(length));

@@ -3,7 +3,7 @@ import { min } from '../../binary/convert.js';
 import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
-import { openImage, type SourceOptions } from '../../image/open-image.js';
+import { hostFileOf, openImage, type SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
 import { rememberAttributes } from '../remember-attributes.js';
 import { hostWarnings } from './host-warnings.js';
@@ -37,6 +37,7 @@ export async function sparsify(image: string, options: SparsifyOptions, context:
   const { signal, onWarning } = context;
   await using disk = await openImage(image, {
     access: dryRun ? 'read' : 'write',
+    shrinks: true,
     force,
     format,
     snapshot,
@@ -116,8 +117,9 @@ function report(
 }
 
 /** Bytes that the host has set aside for a file. */
-function allocated({ facts: { hostFile, extents } }: BlockDevice): bigint | undefined {
-  return hostFile === undefined || !extents ? undefined : fstatSync(hostFile.fd, { bigint: true }).blocks * 512n;
+function allocated(disk: BlockDevice): bigint | undefined {
+  const file = hostFileOf(disk);
+  return file === undefined || file.kind === 'block' ? undefined : fstatSync(file.fd, { bigint: true }).blocks * 512n;
 }
 
 function cannotPunch({ name, facts }: BlockDevice, cause: DiskError): DiskError {

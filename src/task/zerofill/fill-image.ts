@@ -45,7 +45,7 @@ export async function fillImage(
   context: TaskContext,
 ): Promise<FilledImage> {
   const { signal, onWarning } = context;
-  await using disk = await openImage(path, { access: 'write', force, format, signal, onWarning });
+  await using disk = await openImage(path, { access: 'write', shrinks: true, force, format, signal, onWarning });
   const guest = await openGuest(disk, { signal });
   for (const warning of guest.warnings) onWarning?.(warning);
   const { volumes, free } = await findFreeSpace(guest, { signal });
