@@ -22,7 +22,7 @@ export default class Serve extends BaseCommand<typeof Serve> {
   static override description =
     `Serves until SIGINT or SIGTERM, until the command of --run ends, or the client of --single leaves; then answers what it has received, makes it durable and exits with status 0, or that of the command. One line for each export says where, once clients can connect; with --json, one document.
 
-Nobody else can write to an image while it is served. Room that clients trim or zero is given back to the host.
+Nobody else can write to an image while it is served. Room that clients trim or zero is given back to the host. To a qcow2 image, QEMU writes for them (qemu-nbd); an image that another one in its folder stands on is only served with --read-only or --cow.
 
 Sockets that systemd has opened (LISTEN_FDS) are used where there are any.
 

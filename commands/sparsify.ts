@@ -15,7 +15,9 @@ export default class Sparsify extends BaseCommand<typeof Sparsify> {
   static override description =
     `Finds what the filesystems in an image call free, from their own metadata, and gives it back to the host: in place, or by writing a copy without it (--output). Then gives back what is zeros anyway.
 
-No byte in use is touched, and the image is whole whenever the work is stopped. A filesystem whose word cannot be believed (it was not unmounted in good order, it has errors, its guest is hibernated) is left alone; the status is then 3.`;
+No byte in use is touched, and the image is whole whenever the work is stopped. A filesystem whose word cannot be believed (it was not unmounted in good order, it has errors, its guest is hibernated) is left alone; the status is then 3.
+
+A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refused when it holds internal snapshots, needs a repair, or keeps its data elsewhere; and, without --force, when it stands on a backing file, of which nothing is given back. An image that another one stands on must never be changed: those in its own folder are looked at, and overlays that lie elsewhere and are not in use cannot be found.`;
   static override examples = [
     { description: 'Shrink an image in place', command: '<%= config.bin %> sparsify guest.img' },
     { description: 'See what that would give back', command: '<%= config.bin %> sparsify --dry-run guest.img' },

@@ -7,7 +7,7 @@ import { type ZerofillResult, zerofill } from '../src/task/zerofill/zerofill.js'
 export default class Zerofill extends BaseCommand<typeof Zerofill> {
   static override summary = 'overwrite free space with zeros';
   static override description =
-    `Makes free space easy to shrink for other tools. A mount point is filled with zeros by a file without a name, of which nothing is left however this ends. In an image, what its filesystems call free is overwritten; what reads as zeros already is not, so that a sparse image does not grow.
+    `Makes free space easy to shrink for other tools. A mount point is filled with zeros by a file without a name, of which nothing is left however this ends. In an image, what its filesystems call free is overwritten; what reads as zeros already is not, so that a sparse image does not grow. In a qcow2 image, which QEMU changes (see disktool-sparsify(1) for what is refused), it gets smaller by that.
 
 Where the image itself can be changed, "sparsify" gives the room back at once and writes nothing.`;
   static override examples = [

@@ -1,13 +1,33 @@
 import { viewOf } from '../binary/layout.js';
-import type { BlockDevice } from '../device/block-device.js';
-import { imageHead, signatures } from './on-disk.js';
+import type { BlockDevice, RequestOptions } from '../device/block-device.js';
+import { readView } from '../device/read-view.js';
+import { imageHead, signatures, vhdCookie } from './on-disk.js';
 
-/** The formats that we read ourselves, as QEMU names them. */
-export const imageFormats = ['raw', 'qcow2'] as const;
+/** The formats that QEMU reads for us, as it names them: `vpc` is VHD. */
+export const foreignFormats = [
+  'vmdk',
+  'vdi',
+  'vpc',
+  'vhdx',
+  'qed',
+  'parallels',
+  'qcow',
+  'bochs',
+  'cloop',
+  'dmg',
+] as const;
+export type ForeignFormat = (typeof foreignFormats)[number];
+
+/** All formats that are read: the first two by ourselves. */
+export const imageFormats = ['raw', 'qcow2', ...foreignFormats] as const;
 export type ImageFormat = (typeof imageFormats)[number];
 
 export function isImageFormat(name: string): name is ImageFormat {
   return imageFormats.some((format) => format === name);
+}
+
+export function isForeignFormat(name: string): name is ForeignFormat {
+  return foreignFormats.some((format) => format === name);
 }
 
 /** The format of an image as QEMU names it (`qcow2`, `vmdk`), by its signature; `raw` when it has none. */
@@ -18,4 +38,12 @@ export async function detectImageFormat(device: BlockDevice): Promise<string> {
   const view = imageHead.at(viewOf(head));
   const found = signatures.find(({ magic, field }) => Buffer.from(view[field]).toString('latin1').startsWith(magic));
   return found?.format ?? 'raw';
+}
+
+/** Whether the last 512 bytes of a file are a VHD footer. */
+export async function endsAsVhd(file: BlockDevice, options: RequestOptions): Promise<boolean> {
+  const { size, hostFile } = file.facts;
+  if (hostFile === undefined || size < BigInt(imageHead.size)) return false;
+  const end = await readView(file, size - BigInt(imageHead.size), imageHead.size, options);
+  return Buffer.from(imageHead.at(end).magic).toString('latin1').startsWith(vhdCookie);
 }

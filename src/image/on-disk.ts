@@ -10,6 +10,9 @@ export const imageHead = layout(
   },
 );
 
+/** At the start of a VHD image; of a fixed one, at the start of its last 512 bytes. */
+export const vhdCookie = 'conectix';
+
 interface Signature {
   readonly format: string;
   /** One byte a character. */
@@ -27,7 +30,7 @@ export const signatures: readonly Signature[] = [
   { format: 'vmdk', magic: '# Disk DescriptorFile', field: 'magic' },
   { format: 'vdi', magic: '\x7f\x10\xda\xbe', field: 'vdiMagic' },
   { format: 'vhdx', magic: 'vhdxfile', field: 'magic' },
-  { format: 'vpc', magic: 'conectix', field: 'magic' },
+  { format: 'vpc', magic: vhdCookie, field: 'magic' },
   { format: 'parallels', magic: 'WithoutFreeSpace', field: 'magic' },
   { format: 'parallels', magic: 'WithouFreSpacExt', field: 'magic' },
   { format: 'bochs', magic: 'Bochs Virtual HD Image', field: 'magic' },

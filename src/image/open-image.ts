@@ -1,6 +1,6 @@
 import type { BlockDevice, HostFile } from '../device/block-device.js';
 import { DiskError } from '../error/disk-error.js';
-import { detectImageFormat, type ImageFormat, isImageFormat } from './image-format.js';
+import { detectImageFormat, endsAsVhd, type ImageFormat, isForeignFormat, isImageFormat } from './image-format.js';
 import { type OpenRawOptions, openRaw } from './open-raw.js';
 import { refuseBackingOf } from './overlays-beside.js';
 
@@ -48,6 +48,7 @@ export async function openImage(path: string, options: OpenOptions): Promise<Blo
     if (signal?.aborted) throw DiskError.cancelled(signal);
     const found = format ?? (await detectImageFormat(file));
     if (access === 'write') await refuseBackingOf(path, file, options.onWarning);
+    if (found === 'raw' && format === undefined) await warnOfFooter(path, file, options);
     const disk = await openFormat(path, file, found, options);
     if (disk !== file) files.set(disk, file);
     if (isImageFormat(found)) formats.set(disk, found);
@@ -67,7 +68,11 @@ async function openFormat(path: string, file: BlockDevice, found: string, option
     throw new DiskError('USAGE', message, { device: path });
   }
   if (found === 'raw') return file;
-  if (found !== 'qcow2') throw foreign(path, found);
+  if (found !== 'qcow2') {
+    if (access === 'write' || !isForeignFormat(found)) throw onlyRead(path, found);
+    const { openForeign } = await import('./foreign/open-foreign.js');
+    return await openForeign(path, file, found, { ...options, trusted });
+  }
   if (access === 'read') {
     const { openQcow2Chain } = await import('./qcow2/open-chain.js');
     return await openQcow2Chain(path, file, { ...options, trusted });
@@ -79,10 +84,16 @@ async function openFormat(path: string, file: BlockDevice, found: string, option
   return await openQcow2InPlace(path, file, { ...options, trusted });
 }
 
-function foreign(path: string, format: string): DiskError {
+/** A fixed VHD image is a raw one with a footer behind it, which nothing at its start tells. */
+async function warnOfFooter(path: string, file: BlockDevice, { onWarning, signal }: OpenOptions): Promise<void> {
+  if (onWarning === undefined || !(await endsAsVhd(file, { signal }))) return;
+  onWarning(`${path}: ends like a fixed VHD image: say --format vpc if it is one, or its last 512 bytes count as disk`);
+}
+
+function onlyRead(path: string, format: string): DiskError {
   return new DiskError(
     'UNSUPPORTED',
-    `${path}: is a ${format} image, which disktool does not read yet: convert it with qemu-img convert -O raw`,
+    `${path}: is a ${format} image, which is only read: copy it with --convert raw, or serve it with --cow`,
     { device: path, reason: `format-${format}` },
   );
 }

@@ -317,14 +317,14 @@ test('follows symbolic links, and locks what they lead to', async () => {
   await device.close();
 });
 
-withQemu('refuses the formats that qemu-img makes, unless they are to be taken for raw bytes', async () => {
+withQemu('changes no image of the formats that QEMU reads, unless they are to be taken for raw bytes', async () => {
   const folder = await temporaryFolder();
   for (const format of ['qcow', 'qed', 'vmdk', 'vdi', 'vhdx', 'vpc', 'parallels']) {
     const path = join(folder, `a.${format}`);
     await run('qemu-img', ['create', '-q', '-f', format, path, '1M']);
     await expect(openImage(path, { access: 'write' })).rejects.toMatchObject({
       code: 'UNSUPPORTED',
-      message: `${path}: is a ${format} image, which disktool does not read yet: convert it with qemu-img convert -O raw`,
+      message: `${path}: is a ${format} image, which is only read: copy it with --convert raw, or serve it with --cow`,
     });
     expect(await openAndClose(path, { access: 'write', format: 'raw' })).toEqual([]);
   }

@@ -1,0 +1,87 @@
+import { resolve } from 'node:path';
+import type { BlockDevice } from '../../device/block-device.js';
+import { DiskError } from '../../error/disk-error.js';
+import type { ForeignFormat } from '../image-format.js';
+import type { OpenRawOptions } from '../open-raw.js';
+import { type FormatNode, fileNode } from '../qemu/block-node.js';
+import { openByQemu } from '../qemu/qemu-nbd.js';
+import { findOthers } from './find-others.js';
+
+export interface OpenForeignOptions extends Omit<OpenRawOptions, 'access'> {
+  /** The user said the format. A guest can write a header too, and name any file of the host in it. */
+  readonly trusted: boolean;
+}
+
+/** Formats whose images may stand on others: QEMU is told that this one does not. */
+const withBacking: readonly ForeignFormat[] = ['vmdk', 'qed', 'qcow'];
+/** Formats that are known by so little that whoever means them says so. */
+const onlySaid: readonly ForeignFormat[] = ['qcow', 'bochs', 'cloop', 'dmg'];
+/** Extents of a VMDK descriptor; VMware's own have one for each 2 GB. */
+const mostExtents = 4096;
+
+/**
+ * Opens an image of a format that QEMU reads for us, after a look of our own at its header.
+ *
+ * @param file its bytes, locked for reading; closed with the device. When this rejects it stays open
+ * @throws {DiskError} UNSAFE (`reason`: `other-file`) when it names another file, or is text, and the format was not said;
+ * UNSUPPORTED (`reason`: `backing-file`, `protocol`, `extent`, `not-a-file`); CORRUPT; as {@link openByQemu}
+ */
+export async function openForeign(
+  path: string,
+  file: BlockDevice,
+  format: ForeignFormat,
+  options: OpenForeignOptions,
+): Promise<BlockDevice> {
+  const { trusted, forceShare, signal, onWarning } = options;
+  const place = fileNode(path, file);
+  if (!trusted && onlySaid.includes(format)) {
+    const message = `${path}: is a ${format} image by its first bytes, which a guest may have written: if it is one, say --format ${format}`;
+    throw new DiskError('UNSAFE', message, { device: path, reason: 'format' });
+  }
+  const { parent, extents } = await findOthers[format](file, { signal });
+  if (parent !== undefined) throw refuseParent(path, format, parent, trusted);
+  if (extents !== undefined) checkExtents(path, format, extents, trusted);
+  const node: FormatNode = {
+    driver: format,
+    // The names in a descriptor count from its own folder.
+    file: extents === undefined ? place : { ...place, filename: resolve(path) },
+    ...(withBacking.includes(format) ? { backing: null } : {}),
+    // Each extent that we have seen is a file; one that we have not seen makes QEMU say so.
+    ...Object.fromEntries((extents ?? []).map((_, i) => [`extents.${i}.driver`, 'file'])),
+    ...(forceShare === true ? { 'force-share': true } : {}),
+  };
+  return await openByQemu({ path, node, access: 'read', owned: [file], signal, onWarning });
+}
+
+const startsWithProtocol = (name: string) => /^[^/]*:/.test(name);
+
+/** What an image stands on is never opened, nor passed over: it holds a part of the disk. */
+function refuseParent(path: string, format: string, parent: string, trusted: boolean): DiskError {
+  const flatten = `make it whole where it comes from, or with qemu-img convert -f ${format}`;
+  if (!trusted) {
+    const message = `${path}: is a ${format} image by its first bytes, which a guest may have written, and stands on another, ${parent}: if you know both, ${flatten}`;
+    return new DiskError('UNSAFE', message, { device: path, reason: 'other-file' });
+  }
+  const protocol = startsWithProtocol(parent);
+  const message = protocol
+    ? `${path}: names what it stands on by a protocol, which is not followed: ${parent}`
+    : `${path}: stands on another image, ${parent}, which disktool does not open below a ${format} image: ${flatten}`;
+  return new DiskError('UNSUPPORTED', message, { device: path, reason: protocol ? 'protocol' : 'backing-file' });
+}
+
+function checkExtents(path: string, format: string, extents: readonly string[], trusted: boolean): void {
+  if (!trusted) {
+    const named = extents[0] === undefined ? 'is text that can name other files' : `names another file, ${extents[0]}`;
+    const message = `${path}: is a ${format} image by its first bytes, which a guest may have written, and ${named}: if it is one, say --format ${format}`;
+    throw new DiskError('UNSAFE', message, { device: path, reason: 'other-file' });
+  }
+  const wrong = extents.find(startsWithProtocol);
+  if (wrong !== undefined) {
+    const message = `${path}: names an extent by a protocol, which is not followed: ${wrong}`;
+    throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'protocol' });
+  }
+  if (extents.length > mostExtents) {
+    const message = `${path}: has ${extents.length} extents, more than ${mostExtents}`;
+    throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'extents' });
+  }
+}
