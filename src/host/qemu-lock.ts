@@ -44,8 +44,8 @@ export function takeQemuLock(fd: number, access: 'read' | 'write', what: string)
 }
 
 /** Gives up the locks that were taken through this descriptor, so that a QEMU which acts for us can take its own. */
-export function dropQemuLock(fd: number, what: string): void {
-  for (const base of [usedBase, notSharedBase]) unlockRange(fd, base, BigInt(all.length), what);
+export function dropQemuLock(fd: number): void {
+  for (const base of [usedBase, notSharedBase]) unlockRange(fd, base, BigInt(all.length));
 }
 
 /** Whether somebody else has the image open in a way that contradicts this access. Takes nothing. */

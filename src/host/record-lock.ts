@@ -38,14 +38,9 @@ export function lockRange(fd: number, type: LockType, start: bigint, length: big
   throw systemError(`lock ${what}`, errnoName(-result));
 }
 
-/**
- * Gives up the locks that this open file has on a range.
- *
- * @throws {DiskError} by errno
- */
-export function unlockRange(fd: number, start: bigint, length: bigint, what: string): void {
-  const { result } = request(fd, F_OFD_SETLK, 'none', start, length);
-  if (result < 0) throw systemError(`unlock ${what}`, errnoName(-result));
+/** Gives up the locks that this open file has on a range. Where the filesystem takes no locks, there are none. */
+export function unlockRange(fd: number, start: bigint, length: bigint): void {
+  request(fd, F_OFD_SETLK, 'none', start, length);
 }
 
 /**

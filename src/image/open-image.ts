@@ -1,8 +1,9 @@
 import type { BlockDevice, HostFile } from '../device/block-device.js';
-import { DiskError } from '../error/disk-error.js';
+import { DiskError, hasCode } from '../error/disk-error.js';
 import { detectImageFormat, endsAsVhd, type ImageFormat, isForeignFormat, isImageFormat } from './image-format.js';
 import { type OpenRawOptions, openRaw } from './open-raw.js';
 import { refuseBackingOf } from './overlays-beside.js';
+import type { OpenInPlaceOptions } from './qcow2/open-in-place.js';
 
 /** What an image is, where its own bytes are not to be asked. */
 export interface SourceOptions {
@@ -74,6 +75,7 @@ async function openFormat(path: string, file: BlockDevice, found: string, option
     return await openForeign(path, file, found, { ...options, trusted });
   }
   if (access === 'read') {
+    if (options.shrinks === true) await warnOfRefusal(path, file, { ...options, trusted });
     const { openQcow2Chain } = await import('./qcow2/open-chain.js');
     return await openQcow2Chain(path, file, { ...options, trusted });
   }
@@ -88,6 +90,18 @@ async function openFormat(path: string, file: BlockDevice, found: string, option
 async function warnOfFooter(path: string, file: BlockDevice, { onWarning, signal }: OpenOptions): Promise<void> {
   if (onWarning === undefined || !(await endsAsVhd(file, { signal }))) return;
   onWarning(`${path}: ends like a fixed VHD image: say --format vpc if it is one, or its last 512 bytes count as disk`);
+}
+
+/** Before a change that is only tried out: what would stand in its way. */
+async function warnOfRefusal(path: string, file: BlockDevice, options: OpenInPlaceOptions): Promise<void> {
+  const { checkInPlace } = await import('./qcow2/open-in-place.js');
+  try {
+    await refuseBackingOf(path, file, undefined);
+    await checkInPlace(path, file, options);
+  } catch (error) {
+    if (!hasCode(error, 'UNSAFE')) throw error;
+    options.onWarning?.(`would be refused in place: ${error.message}`);
+  }
 }
 
 function onlyRead(path: string, format: string): DiskError {

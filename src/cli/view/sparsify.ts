@@ -31,9 +31,10 @@ export function describeSparsify(report: SparsifyReport): string {
       const takes = allocatedAfter === undefined ? '' : `, takes ${formatSize(allocatedAfter)}`;
       lines.push(`${output}: ${formatSize(report.size)}${takes}; ${image} is as it was`);
     } else if (allocatedBefore !== undefined && allocatedAfter !== undefined) {
-      const saved = formatSize(allocatedBefore - allocatedAfter);
+      const saved = allocatedBefore - allocatedAfter;
+      const change = saved < 0n ? `${formatSize(-saved)} more` : `${formatSize(saved)} given back`;
       const [before, after] = [formatSize(allocatedBefore), formatSize(allocatedAfter)];
-      lines.push(`${image}: ${before} before, ${after} after, ${saved} given back`);
+      lines.push(`${image}: ${before} before, ${after} after, ${change}`);
     }
     return lines;
   }

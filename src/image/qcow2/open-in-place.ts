@@ -26,17 +26,16 @@ export async function openQcow2InPlace(
   file: BlockDevice,
   options: OpenInPlaceOptions,
 ): Promise<BlockDevice> {
-  const { trusted, signal, onWarning } = options;
+  const { signal, onWarning } = options;
   const node = fileNode(path, file);
+  await checkInPlace(path, file, options);
   const header = await readQcow2Header(file, { signal });
-  refuseState(path, header, options);
-  if (!trusted) refuseOthers(path, header);
   const owned: BlockDevice[] = [];
   try {
     const backing = await backingNode(path, header, options, owned, [keyOf(file)]);
     const fd = file.facts.hostFile?.fd;
     // Our flock stays, against other disktools; QEMU takes its own locks, and fails when somebody else was quicker.
-    if (fd !== undefined) dropQemuLock(fd, path);
+    if (fd !== undefined) dropQemuLock(fd);
     const disk = await openByQemu({
       path,
       node: { driver: 'qcow2', file: node, backing },
@@ -48,8 +47,8 @@ export async function openQcow2InPlace(
     });
     try {
       // Between our locks and QEMU's somebody may have come and gone.
+      await checkInPlace(path, file, options);
       const now = await readQcow2Header(file, { signal });
-      refuseState(path, now, options);
       if (now.backingFile !== header.backingFile || now.size !== header.size) {
         throw new DiskError('BUSY', `${path}: was changed while it was opened: try again`, { device: path });
       }
@@ -62,6 +61,17 @@ export async function openQcow2InPlace(
     for (const device of owned) await device.close();
     throw error;
   }
+}
+
+/**
+ * Whether {@link openQcow2InPlace} would refuse an image for its state.
+ *
+ * @throws {DiskError} as that does
+ */
+export async function checkInPlace(path: string, file: BlockDevice, options: OpenInPlaceOptions): Promise<void> {
+  const header = await readQcow2Header(file, { signal: options.signal });
+  refuseState(path, header, options);
+  if (!options.trusted) refuseOthers(path, header);
 }
 
 /** What QEMU would refuse, repair unasked, or do for nothing. */

@@ -166,6 +166,20 @@ it('an image that another one beside it stands on is refused, qcow2 and raw, by 
   }
 });
 
+it('a change that is only tried out tells what would refuse it', async () => {
+  const path = await image();
+  const warningsOf = async () => {
+    const warnings: string[] = [];
+    await (
+      await opened(path, { access: 'read', shrinks: true, onWarning: (message) => warnings.push(message) })
+    ).close();
+    return warnings;
+  };
+  expect(await warningsOf()).toEqual([]);
+  await run('qemu-img', ['snapshot', '-c', 'before', path]);
+  expect(await warningsOf()).toEqual([expect.stringContaining('would be refused in place')]);
+});
+
 it('everything is closed when it is refused', async () => {
   const path = await image();
   await run('qemu-img', ['snapshot', '-c', 'before', path]);
