@@ -24,6 +24,14 @@ export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } 
 export { type Content, type Guest, openGuest, type Volume } from './guest/guest.js';
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
+export {
+  type ComparedFacts,
+  type ComparedImage,
+  type CompareOptions,
+  type Comparison,
+  compareImages,
+  type Difference,
+} from './task/compare.js';
 export type { Progress, TaskContext } from './task/context.js';
 export type { Conversion } from './task/conversion.js';
 export { type CopyImageOptions, type CopyImageResult, copyImage } from './task/copy.js';

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { Command, Flags, type Interfaces } from '@oclif/core';
 import { hasCode } from '../error/disk-error.js';
+import { wrapSystemError } from '../host/errno.js';
 import { isInForeground } from '../host/terminal.js';
 import type { TaskContext } from '../task/context.js';
 import { explain, type Failure } from './failure.js';
@@ -54,6 +55,8 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
 
   protected override async init(): Promise<void> {
     await super.init();
+    // oclif's own listener throws, which would end Node with a stack trace.
+    process.stdout.removeAllListeners('error').on('error', this.#outputFailed);
     for (const { signal, listener } of this.#listeners) process.on(signal, listener);
     if (this.#takesCommand()) {
       // oclif's parser drops the `--` and joins the two sides.
@@ -96,10 +99,16 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
     process.stderr.write(`${this.config.bin}: ${printable(message)}\n`);
   }
 
+  /** The exit status of what failed; a verb whose status is an answer has others. */
+  protected failureStatus(_error: unknown): number {
+    return 1;
+  }
+
   override async catch(error: Error & { exitCode?: number }): Promise<void> {
     const failure = explain(error);
     const stopped = this.#stoppedBy !== undefined && hasCode(error, 'CANCELLED');
-    this.status = stopped ? this.#signalStatus() : failure.status;
+    const status = failure.status === 1 ? this.failureStatus(error) : failure.status;
+    this.status = stopped ? this.#signalStatus() : status;
     if (this.jsonEnabled()) this.logJson(failure.document);
     else if (failure.message !== '')
       this.#print(stopped ? { ...failure, message: `stopped by ${this.#stoppedBy}` } : failure);
@@ -118,6 +127,14 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   protected override toErrorJson(error: unknown): unknown {
     return explain(error).document;
   }
+
+  /** What was printed last may fail after everything else has been done. That nobody reads to the end is no failure. */
+  readonly #outputFailed = (error: NodeJS.ErrnoException): void => {
+    if (error.code === 'EPIPE') return;
+    this.complain(explain(wrapSystemError('write to standard output', error)).message);
+    this.status = this.failureStatus(error);
+    process.exitCode = this.status;
+  };
 
   /** The status of a program that the signal ended: 128 + its number. */
   #signalStatus(): number {

@@ -49,6 +49,24 @@ export const imageFlags = {
   'force-share': forceShare,
 };
 
+const formatOfOne = (which: string, char: 'f' | 'F') =>
+  Flags.option({ options: imageFormats })({
+    char,
+    summary: `the format of ${which}, which is otherwise found out by its first bytes`,
+  });
+
+const snapshotOfOne = (which: string) =>
+  Flags.string({ summary: `read this internal snapshot of ${which}, by its name or ID`, helpValue: 'NAME' });
+
+/** What is said of two images, A and B, that are read: the letters are those of `qemu-img compare`. */
+export const twoImagesFlags = {
+  format: formatOfOne('A', 'f'),
+  format2: formatOfOne('B', 'F'),
+  snapshot: snapshotOfOne('A'),
+  snapshot2: snapshotOfOne('B'),
+  'force-share': forceShare,
+};
+
 /** What is said of an image that is changed. */
 export const formatFlag = { format };
 

@@ -58,6 +58,18 @@ const exitStatuses: readonly (readonly [string, string])[] = [
   ['128+n', 'Ended by signal n.'],
 ];
 
+/** Of a verb whose status is an answer. */
+const ownStatuses: Readonly<Record<string, typeof exitStatuses>> = {
+  compare: [
+    ['0', 'The images are the same.'],
+    ['1', 'They differ.'],
+    ['2', 'An image cannot be opened, or wrong usage.'],
+    ['3', 'What an image has allocated cannot be told.'],
+    ['4', 'An image cannot be read.'],
+    ['128+n', 'Ended by signal n.'],
+  ],
+};
+
 /** The newest release of a changelog whose headings are `## VERSION, DATE`. */
 export function newestRelease(changelog: string): Release {
   const [, version, date] = /^## (\S+), (\d{4}-\d\d-\d\d)$/m.exec(changelog) ?? [];
@@ -103,7 +115,7 @@ function page(command: ManifestCommand, all: readonly ManifestCommand[], release
       ),
     section('OPTIONS', ...flags.flatMap(option)),
     examples.length > 0 && section('EXAMPLES', ...examples.flatMap((example, i) => exampleLines(example, id, i === 0))),
-    statuses(),
+    statuses(ownStatuses[id]),
     section('SEE ALSO', references(['', ...all.map((other) => other.id).filter((other) => other !== id)])),
   );
   return { file: `disktool-${id}.1`, text: `${text}\n` };
@@ -117,8 +129,8 @@ function section(title: string, ...body: readonly string[]): string {
   return lines(`.SH ${title}`, ...body);
 }
 
-function statuses(): string {
-  return section('EXIT STATUS', ...exitStatuses.flatMap(([status, meaning]) => ['.TP', `.B ${status}`, roff(meaning)]));
+function statuses(known = exitStatuses): string {
+  return section('EXIT STATUS', ...known.flatMap(([status, meaning]) => ['.TP', `.B ${status}`, roff(meaning)]));
 }
 
 function synopsis({ id, usage }: ManifestCommand, args: readonly ManifestArg[]): string[] {
