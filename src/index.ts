@@ -24,6 +24,7 @@ export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } 
 export { type Content, type Guest, openGuest, type Volume } from './guest/guest.js';
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
+export { bmapFile } from './task/bmap.js';
 export {
   type ComparedFacts,
   type ComparedImage,
@@ -39,6 +40,7 @@ export type { CopyResult } from './task/copy-device.js';
 export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
 export { type FreezeResult, freeze } from './task/freeze.js';
 export { type Listing, type ListOptions, listFilesystems } from './task/list-filesystems.js';
+export { type Allocation, type ImageMap, type MapOptions, openMap } from './task/map.js';
 export { type ServeOptions, serve } from './task/serve/serve.js';
 export type { SparsifyReport, VolumeReport } from './task/sparsify/report.js';
 export { type SparsifyOptions, sparsify } from './task/sparsify/sparsify.js';

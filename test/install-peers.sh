@@ -6,6 +6,7 @@ set -eu
 packages='
 attr
 bcache-tools
+bmap-tools
 bsdutils
 btrfs-progs
 cryptsetup-bin

@@ -44,6 +44,9 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   /** Somebody's command runs on our terminal: a Ctrl-C reaches it too, and it is the one to say what that means. */
   protected commandOnTerminal = false;
 
+  /** Set by a verb that writes its result to standard output piece by piece: a failure then has no document there. */
+  protected streams = false;
+
   readonly #abort = new AbortController();
   #stoppedBy: (typeof stopSignals)[number] | undefined;
   readonly #listeners = stopSignals.map((signal) => ({ signal, listener: () => this.#stop(signal) }));
@@ -109,7 +112,7 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
     const stopped = this.#stoppedBy !== undefined && hasCode(error, 'CANCELLED');
     const status = failure.status === 1 ? this.failureStatus(error) : failure.status;
     this.status = stopped ? this.#signalStatus() : status;
-    if (this.jsonEnabled()) this.logJson(failure.document);
+    if (this.jsonEnabled() && !this.streams) this.logJson(failure.document);
     else if (failure.message !== '')
       this.#print(stopped ? { ...failure, message: `stopped by ${this.#stoppedBy}` } : failure);
   }

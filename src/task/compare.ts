@@ -1,9 +1,9 @@
-import { max, min, roundDown, roundUp, toNumber } from '../binary/convert.js';
+import { max, min, roundDown, toNumber } from '../binary/convert.js';
 import { isZero } from '../binary/zeros.js';
 import type { BlockDevice } from '../device/block-device.js';
 import type { Extent } from '../device/extent.js';
+import { rangeBuffer, readRange } from '../device/read-range.js';
 import { DiskError } from '../error/disk-error.js';
-import { alignedBuffer } from '../host/aligned-buffer.js';
 import type { ImageFormat } from '../image/image-format.js';
 import { formatOf, openImage, type SourceOptions } from '../image/open-image.js';
 import type { TaskContext } from './context.js';
@@ -134,7 +134,7 @@ class Comparer {
   async run(): Promise<Found | undefined> {
     const pieces = this.#pieces();
     await inParallel(depth, this.context.signal, async (signal) => {
-      const [one, other] = [bufferFor(this.a), bufferFor(this.b)];
+      const [one, other] = [rangeBuffer(this.a, requestSize), rangeBuffer(this.b, requestSize)];
       // Pieces come in order: once a difference is found, only those that were taken before can hold an earlier one.
       while (this.#found === undefined) {
         const next = await pieces.next();
@@ -158,7 +158,7 @@ class Comparer {
     signal: AbortSignal,
   ): Promise<number | undefined> {
     const read = (device: BlockDevice, buffer: Buffer) =>
-      during('read', readPart(device, buffer, offset, toNumber(length), signal));
+      during('read', readRange(device, buffer, offset, toNumber(length), { signal }));
     if (a.zero) return firstNonZero(await read(this.b, other));
     if (b.zero) return firstNonZero(await read(this.a, one));
     // Both have come to rest before the buffers are used again, or the devices closed.
@@ -228,28 +228,6 @@ class Comparer {
 }
 
 const endOf = ({ offset, length }: Extent) => offset + length;
-
-/** Long enough for a piece that begins and ends within blocks of the device. */
-function bufferFor({ facts: { blockSize } }: BlockDevice): Buffer {
-  return alignedBuffer(requestSize + 2 * blockSize.minimum);
-}
-
-/** The bytes of a range, whatever the smallest request of the device. */
-async function readPart(
-  device: BlockDevice,
-  buffer: Buffer,
-  offset: bigint,
-  length: number,
-  signal: AbortSignal,
-): Promise<Buffer> {
-  const { size, blockSize } = device.facts;
-  const minimum = BigInt(blockSize.minimum);
-  const start = roundDown(offset, minimum);
-  const end = min(roundUp(offset + BigInt(length), minimum), size);
-  await device.read(buffer.subarray(0, toNumber(end - start)), start, { signal });
-  const skipped = toNumber(offset - start);
-  return buffer.subarray(skipped, skipped + length);
-}
 
 function firstNonZero(bytes: Buffer): number | undefined {
   return firstWhere(bytes.length, (start, end) => !isZero(bytes.subarray(start, end)));

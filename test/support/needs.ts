@@ -21,6 +21,7 @@ export interface Needs {
 /** The Debian package that holds each program; test/install-peers.sh installs them all. */
 export const packages = {
   blkid: 'util-linux',
+  bmaptool: 'bmap-tools',
   'bcache-super-show': 'bcache-tools',
   btrfs: 'btrfs-progs',
   cryptsetup: 'cryptsetup-bin',

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { BlockDevice } from '../../src/device/block-device.js';
+import { allocations } from '../../src/image/allocation.js';
 import { openQcow2, type Qcow2Device, readQcow2Header } from '../../src/image/qcow2/qcow2.js';
 import { run } from './run.js';
 import { sourceDevice } from './source-device.js';
@@ -68,6 +69,35 @@ export async function mappedExtents(path: string): Promise<PlainExtent[]> {
   // Of a disk without bytes, it tells one extent without bytes.
   const some = map.filter(({ length }) => length > 0);
   return join(some.map(({ start, length, data, zero }) => ({ start, end: start + length, allocated: data, zero })));
+}
+
+/** An entry of `qemu-img map --output=json`; `compressed` since QEMU 8.2. */
+export interface MapEntry {
+  start: number;
+  length: number;
+  depth: number;
+  present: boolean;
+  zero: boolean;
+  data: boolean;
+  offset?: number;
+}
+
+/** What qemu-img map says, but for what it says of a disk without bytes. */
+export async function qemuMap(path: string, format = 'qcow2'): Promise<MapEntry[]> {
+  const text = await run('qemu-img', ['map', '-f', format, '--output=json', path]);
+  const entries: (MapEntry & { compressed?: boolean })[] = JSON.parse(text);
+  return entries.filter(({ length }) => length > 0).map(({ compressed: _, ...entry }) => entry);
+}
+
+/** What the device tells of what stands where, in the same words. */
+export async function ownMap(device: BlockDevice): Promise<MapEntry[]> {
+  const entries: MapEntry[] = [];
+  for await (const piece of allocations(device, { places: true, plain: true })) {
+    const { offset, length, depth, present, zero, data, place } = piece;
+    const where = place === undefined ? {} : { offset: Number(place) };
+    entries.push({ start: Number(offset), length: Number(length), depth, present, zero, data, ...where });
+  }
+  return entries;
 }
 
 /** The extents as the device tells them. */

@@ -16,19 +16,27 @@ import {
 /** Where bytes of the disk come from. `unallocated`: from the backing file, if there is one. */
 export type Kind = 'unallocated' | 'zero' | 'data' | 'compressed';
 
+/**
+ * What bytes in a row have in common: their kind; and, where they have a place in the file, that they lie there in a row;
+ * or that one request reads them, so of data that they lie in a row, and that compressed ones are of one cluster.
+ */
+export type Alike = 'kind' | 'place' | 'request';
+
 /** Bytes in a row that come from one place. Filled in place, since there is one for each request. */
 export interface Run {
   kind: Kind;
   /** Bytes. */
   length: number;
-  /** Bytes from the start of the data file: of `data` its first byte, of `compressed` where the cluster is stored. */
+  /** Bytes from the start of the data file: where it is `placed` its first byte, of `compressed` where the cluster is. */
   host: number;
+  /** Whether it has a place in the file, as data have. Zeros may have one too, and so may parts that are unallocated. */
+  placed: boolean;
   /** Bytes that a compressed cluster takes at most. */
   stored: number;
 }
 
 export function newRun(): Run {
-  return { kind: 'unallocated', length: 0, host: 0, stored: 0 };
+  return { kind: 'unallocated', length: 0, host: 0, placed: false, stored: 0 };
 }
 
 /** What the entries of an image mean. */
@@ -75,6 +83,7 @@ export class L2Entries {
   /** Of the entry that was looked at last. */
   #kind: Kind = 'unallocated';
   #host = 0;
+  #placed = false;
   #stored = 0;
   /** Bytes from the place that was looked at to where its cluster or run of subclusters ends. */
   #length = 0;
@@ -93,22 +102,23 @@ export class L2Entries {
    * @param tableStart bytes of the disk: the first that the table tells of
    * @param from bytes from there
    * @param to bytes from there, above `from`: where to stop
-   * @param inOneRead whether data must lie in a row in the file as well
    * @throws {DiskError} CORRUPT with the entry that is wrong
    */
-  run(table: L2Table, tableStart: number, from: number, to: number, inOneRead: boolean, run: Run): void {
+  run(table: L2Table, tableStart: number, from: number, to: number, alike: Alike, run: Run): void {
     this.#look(table, tableStart, from);
     const kind = this.#kind;
     const host = this.#host;
     let end = from + this.#length;
     run.kind = kind;
     run.host = host;
+    run.placed = this.#placed;
     run.stored = this.#stored;
-    const single = kind === 'compressed' && inOneRead;
-    const inRow = kind === 'data' && inOneRead;
+    const single = kind === 'compressed' && alike === 'request';
+    const byPlace = alike === 'place' || (alike === 'request' && kind === 'data');
     while (end < to && !single) {
       this.#look(table, tableStart, end);
-      if (this.#kind !== kind || (inRow && this.#host !== host + (end - from))) break;
+      if (this.#kind !== kind) break;
+      if (byPlace && (this.#placed !== run.placed || (run.placed && this.#host !== host + (end - from)))) break;
       end += this.#length;
     }
     run.length = Math.min(end, to) - from;
@@ -142,7 +152,8 @@ export class L2Entries {
         this.#kind = 'zero';
       } else this.#kind = has ? 'data' : 'unallocated';
     }
-    this.#host = 0;
+    this.#placed = has;
+    this.#host = has ? host + inCluster : 0;
     if (this.#kind === 'data') {
       if (this.format.external && host !== tableStart + index * clusterSize) {
         const expected = `${hex(tableStart + index * clusterSize)}, its place on the disk: it lies in the data file`;
@@ -151,7 +162,6 @@ export class L2Entries {
       if (host >= this.format.dataEnd) {
         throw this.#wrong(offset + entry, 'L2E_OFFSET_MASK', hex(host), this.#inside);
       }
-      this.#host = host + inCluster;
     }
   }
 
@@ -185,6 +195,7 @@ export class L2Entries {
       throw this.#wrong(at, 'host cluster offset', hex(host), this.#inside);
     }
     this.#kind = 'compressed';
+    this.#placed = false;
     this.#host = host;
     this.#stored = sectors * compressedSectorSize - (host % compressedSectorSize);
   }

@@ -1,15 +1,15 @@
 import { max, min } from '../../binary/convert.js';
 import { bytesOf } from '../../binary/layout.js';
-import { BlockDevice, type DeviceFacts, done, type RequestOptions } from '../../device/block-device.js';
-import { type Bytes, type Extent, joins } from '../../device/extent.js';
-import { firstExtents } from '../../device/layer/interceptor.js';
+import { type BlockDevice, type DeviceFacts, done, type RequestOptions } from '../../device/block-device.js';
+import type { Bytes } from '../../device/extent.js';
 import { readView } from '../../device/read-view.js';
+import { type Allocation, type AllocationOptions, ImageDevice } from '../allocation.js';
+import { Allocations } from './allocations.js';
 import { CompressedClusters } from './compressed.js';
 import type { Qcow2Header } from './header.js';
 import { InFlight } from './in-flight.js';
 import { coverageBits } from './l1-place.js';
 import { L2Entries, newRun, type Run } from './l2-entries.js';
-import { isMetadataPreallocated } from './preallocation.js';
 import type { Qcow2Snapshot } from './snapshots.js';
 import type { Tables } from './tables.js';
 
@@ -17,11 +17,6 @@ import type { Tables } from './tables.js';
 const mostParts = 8;
 /** Bytes. */
 const largestRequest = 32 << 20;
-/** Extents a batch. */
-const batchSize = 256;
-/** Entries that are looked at for a batch, of L1 tables for one hole: others must have their turn, and the rest joins on. */
-const entriesABatch = 1 << 18;
-const entriesAHole = 1 << 16;
 
 /** What an image is read from. */
 export interface Qcow2Parts {
@@ -36,7 +31,7 @@ export interface Qcow2Parts {
 }
 
 /** The virtual disk of a qcow2 image, for reading only. It owns the image's file, its data file and its backing. */
-export class Qcow2Device extends BlockDevice {
+export class Qcow2Device extends ImageDevice {
   readonly name: string;
   readonly facts: DeviceFacts;
   readonly header: Qcow2Header;
@@ -48,6 +43,7 @@ export class Qcow2Device extends BlockDevice {
   readonly #tables: Tables;
   readonly #entries: L2Entries;
   readonly #compressed: CompressedClusters;
+  readonly #allocations: Allocations;
   readonly #clusterSize: number;
   /** log2 and mask of the bytes that an L2 table tells of. */
   readonly #coverageBits: bigint;
@@ -55,7 +51,6 @@ export class Qcow2Device extends BlockDevice {
   readonly #coverage: number;
   /** For what is done at one go. */
   readonly #run = newRun();
-  #preallocated: Promise<boolean> | undefined;
 
   constructor({ name, file, header, tables, size, backing, dataFile, snapshot }: Qcow2Parts) {
     super();
@@ -80,6 +75,7 @@ export class Qcow2Device extends BlockDevice {
       dataEnd: Number(min(this.#data.facts.size, BigInt(Number.MAX_SAFE_INTEGER))),
       device: file.name,
     });
+    this.#allocations = new Allocations({ file, header, tables, entries: this.#entries, data: this.#data, backing });
     this.#compressed = new CompressedClusters(file, clusterSize, header.compression);
     this.facts = Object.freeze({
       size,
@@ -148,7 +144,7 @@ export class Qcow2Device extends BlockDevice {
     const table = this.#tables.known(index);
     if (table === undefined) return false;
     const to = Math.min(this.#coverage, from + length);
-    this.#entries.run(table, index * this.#coverage, from, to, true, run);
+    this.#entries.run(table, index * this.#coverage, from, to, 'request', run);
     return true;
   }
 
@@ -180,57 +176,8 @@ export class Qcow2Device extends BlockDevice {
     into.set(cluster.subarray(start, start + into.length));
   }
 
-  protected async doExtents(offset: Bytes, length: Bytes, options: RequestOptions): Promise<readonly Extent[]> {
-    const batch = new Batch();
-    const end = offset + length;
-    const run = newRun();
-    this.#preallocated ??= isMetadataPreallocated(this.#file, this.header);
-    const asksFile = await this.#preallocated;
-    let looked = 0;
-    for (let at = offset; at < end && batch.count < batchSize && looked < entriesABatch; at = batch.end(at)) {
-      const index = Number(at >> this.#coverageBits);
-      const absent = this.#tables.absent(index, entriesAHole);
-      if (absent > 0) {
-        const stop = min(BigInt(index + absent) << this.#coverageBits, end);
-        await this.#addUnallocated(batch, at, stop, options);
-        continue;
-      }
-      const table = this.#tables.known(index) ?? (await this.#tables.load(index));
-      const tableStart = BigInt(index) << this.#coverageBits;
-      const to = Number(min(end - tableStart, BigInt(this.#coverage)));
-      const tableEnd = tableStart + BigInt(to);
-      looked += Math.ceil(Number(tableEnd - at) / this.#clusterSize);
-      for (let from = at; from < tableEnd && batch.count < batchSize; from = batch.end(from)) {
-        this.#entries.run(table, Number(tableStart), Number(from - tableStart), to, asksFile, run);
-        const stop = from + BigInt(run.length);
-        if (run.kind === 'unallocated') await this.#addUnallocated(batch, from, stop, options);
-        else if (run.kind === 'data' && asksFile) await this.#addData(batch, from, stop, BigInt(run.host), options);
-        else batch.add(from, stop, run.kind !== 'zero', run.kind === 'zero');
-      }
-    }
-    return batch.extents;
-  }
-
-  /** What the tables leave out: as the backing file has it, and zeros behind its end. */
-  async #addUnallocated(batch: Batch, start: Bytes, end: Bytes, options: RequestOptions): Promise<void> {
-    const backed = this.#backing === undefined ? start : max(start, min(end, this.#backing.facts.size));
-    if (this.#backing === undefined || backed === start) {
-      batch.add(start, end, false, true);
-      return;
-    }
-    for (const extent of await firstExtents(this.#backing, start, backed - start, options)) {
-      batch.add(extent.offset, extent.offset + extent.length, extent.allocated, extent.zero);
-    }
-  }
-
-  /** Clusters that the host may not have stored: they take room, and its holes among them are zeros. */
-  async #addData(batch: Batch, start: Bytes, end: Bytes, host: Bytes, options: RequestOptions): Promise<void> {
-    const hostEnd = min(host + (end - start), this.#data.facts.size);
-    for (const extent of await firstExtents(this.#data, host, hostEnd - host, options)) {
-      const at = start + (extent.offset - host);
-      batch.add(at, at + extent.length, true, extent.zero);
-    }
-    if (batch.end(start) === start + (hostEnd - host)) batch.add(batch.end(start), end, true, true);
+  firstAllocations(offset: Bytes, length: Bytes, options: AllocationOptions): Promise<readonly Allocation[]> {
+    return this.#allocations.first(offset, length, options);
   }
 
   protected doPeek(): undefined {
@@ -280,28 +227,4 @@ function readUpTo(device: BlockDevice, into: Uint8Array, offset: Bytes, options:
     return device.read(part, offset, options);
   }
   return readView(device, offset, there, options).then((view) => part.set(bytesOf(view)));
-}
-
-/** Extents in a row, joined as they come. */
-class Batch {
-  readonly extents: Extent[] = [];
-
-  get count(): number {
-    return this.extents.length;
-  }
-
-  add(start: Bytes, end: Bytes, allocated: boolean, zero: boolean): void {
-    if (start >= end) return;
-    const extent = { offset: start, length: end - start, allocated, zero };
-    const last = this.extents.at(-1);
-    if (last !== undefined && joins(last, extent)) {
-      this.extents[this.extents.length - 1] = { ...last, length: last.length + extent.length };
-    } else this.extents.push(extent);
-  }
-
-  /** Where the last one ends, or `start` when there is none. */
-  end(start: Bytes): Bytes {
-    const last = this.extents.at(-1);
-    return last === undefined ? start : last.offset + last.length;
-  }
 }

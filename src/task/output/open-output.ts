@@ -39,7 +39,7 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
   const { size, hostFile } = source.facts;
   if (path === '-') {
     refuseAllButFiles(format, 'standard output');
-    return openStandardOutput(signal);
+    return await openStandardOutput(signal);
   }
   if (path === '') throw new DiskError('USAGE', 'the output has an empty name: name a file');
   if (isUri(path)) {
@@ -132,13 +132,9 @@ async function refuseLoop(
   }
 }
 
-function openStandardOutput(signal: AbortSignal | undefined): Output | Promise<Output> {
-  const name = 'standard output';
-  const stats = fstatSync(standardOutput);
+async function openStandardOutput(signal: AbortSignal | undefined): Promise<Output> {
   if (isatty(standardOutput)) {
     throw new DiskError('USAGE', 'standard output is a terminal: send it to a pipe or a file');
   }
-  // A pipe is opened anew, so that not waiting for its reader is our own matter and not our parent's.
-  if (stats.isFIFO()) return StreamOutput.open(`/proc/self/fd/${standardOutput}`, name, signal);
-  return StreamOutput.borrow(standardOutput, name, signal);
+  return await StreamOutput.standard(signal);
 }

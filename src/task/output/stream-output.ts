@@ -1,4 +1,4 @@
-import { close } from 'node:fs';
+import { close, fstatSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { min } from '../../binary/convert.js';
@@ -6,6 +6,8 @@ import { zeros } from '../../binary/zeros.js';
 import { DiskError } from '../../error/disk-error.js';
 import { openForStreaming, waitWritable, widenPipe, writeNext } from '../../host/pipe.js';
 import type { Output } from './output.js';
+
+const standardOutput = 1;
 
 const closeFd = promisify(close);
 
@@ -39,9 +41,14 @@ export class StreamOutput implements Output {
     }
   }
 
-  /** Takes a descriptor of somebody else's, which stays open. */
-  static borrow(fd: number, name: string, signal: AbortSignal | undefined): StreamOutput {
-    return new StreamOutput(name, fd, false, signal);
+  /** Standard output, which stays open. */
+  static async standard(signal: AbortSignal | undefined): Promise<StreamOutput> {
+    const name = 'standard output';
+    // A pipe is opened anew, so that not waiting for its reader is our own matter and not our parent's.
+    if (fstatSync(standardOutput).isFIFO()) {
+      return await StreamOutput.open(`/proc/self/fd/${standardOutput}`, name, signal);
+    }
+    return new StreamOutput(name, standardOutput, false, signal);
   }
 
   get written(): bigint {

@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import { needs } from '../../support/needs.js';
-import { allBytes, convertedBytes, mappedExtents, openChain, ownExtents } from '../../support/qcow2-image.js';
+import {
+  allBytes,
+  convertedBytes,
+  mappedExtents,
+  openChain,
+  ownExtents,
+  ownMap,
+  qemuMap,
+} from '../../support/qcow2-image.js';
 import { attempt, run } from '../../support/run.js';
 
 const size = 2 << 20;
@@ -64,6 +72,7 @@ async function live({ kind, backing, phases }: { kind: string; backing: number |
     try {
       expect(Buffer.compare(await allBytes(device), await convertedBytes(path))).toBe(0);
       expect(await ownExtents(device)).toEqual(await mappedExtents(path));
+      expect(await ownMap(device)).toEqual(await qemuMap(path));
     } finally {
       await device.close();
     }

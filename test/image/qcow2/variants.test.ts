@@ -1,6 +1,14 @@
 import { expect } from 'vitest';
 import { needs } from '../../support/needs.js';
-import { allBytes, convertedBytes, mappedExtents, opened, ownExtents } from '../../support/qcow2-image.js';
+import {
+  allBytes,
+  convertedBytes,
+  mappedExtents,
+  opened,
+  ownExtents,
+  ownMap,
+  qemuMap,
+} from '../../support/qcow2-image.js';
 import { makeVariant, qcow2Variants } from '../../support/qcow2-variants.js';
 
 const it = needs({ programs: ['qemu-img', 'qemu-io'] });
@@ -11,5 +19,6 @@ for (const title of qcow2Variants) {
     const device = await opened(path);
     expect(Buffer.compare(await allBytes(device), await convertedBytes(path))).toBe(0);
     expect(await ownExtents(device)).toEqual(await mappedExtents(path));
+    expect(await ownMap(device)).toEqual(await qemuMap(path));
   });
 }
