@@ -39,6 +39,7 @@ export { type CopyImageOptions, type CopyImageResult, copyImage } from './task/c
 export type { CopyResult } from './task/copy-device.js';
 export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
 export { type FreezeResult, freeze } from './task/freeze.js';
+export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo } from './task/info.js';
 export { type Listing, type ListOptions, listFilesystems } from './task/list-filesystems.js';
 export { type Allocation, type ImageMap, type MapOptions, openMap } from './task/map.js';
 export { type ServeOptions, serve } from './task/serve/serve.js';

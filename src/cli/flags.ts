@@ -49,6 +49,9 @@ export const imageFlags = {
   'force-share': forceShare,
 };
 
+/** What is said of an image of which more than one disk is told. */
+export const wholeImageFlags = { format, 'force-share': forceShare };
+
 const formatOfOne = (which: string, char: 'f' | 'F') =>
   Flags.option({ options: imageFormats })({
     char,

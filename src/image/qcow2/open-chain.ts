@@ -2,17 +2,14 @@ import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { detectImageFormat } from '../image-format.js';
 import type { OpenRawOptions } from '../open-raw.js';
-import { besides, keyOf, longestChain, openPart } from './parts.js';
-import { openQcow2, type Qcow2Header, readQcow2Header } from './qcow2.js';
+import { type Above, besides, checkLink, keyOf, openPart, refuseOthers } from './parts.js';
+import { openQcow2, readQcow2Header } from './qcow2.js';
 
 export interface OpenChainOptions extends Omit<OpenRawOptions, 'access'> {
   /** The user said that it is a qcow2 image. A guest can write a header too, and name any file of the host in it. */
   readonly trusted: boolean;
   readonly snapshot?: string | undefined;
 }
-
-/** The images above one, for circles and for messages. */
-type Above = readonly { readonly path: string; readonly key: string | undefined }[];
 
 /**
  * Opens a qcow2 image with what it stands on: its backing files, whose names count from its own folder, and its data
@@ -34,13 +31,7 @@ async function openLink(
 ): Promise<BlockDevice> {
   const { trusted, snapshot, signal, onWarning } = options;
   const key = keyOf(file);
-  if (key !== undefined && above.some((image) => image.key === key)) {
-    throw new DiskError('CORRUPT', `${path}: its backing files lead back to it`, { device: path, reason: 'circle' });
-  }
-  if (above.length >= longestChain) {
-    const message = `${above[0]?.path ?? path}: stands on more than ${longestChain} images, one over the other`;
-    throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'chain' });
-  }
+  checkLink(path, key, above);
   const header = await readQcow2Header(file, { signal });
   if (!trusted) refuseOthers(path, header, above);
   if (header.corrupt) onWarning?.(`${path}: QEMU has found it damaged: check it with qemu-img check`);
@@ -86,21 +77,4 @@ async function openBacking(
     await file.close();
     throw error;
   }
-}
-
-/**
- * Refuses an image that names another file, and that nobody but its own first bytes calls a qcow2 image.
- *
- * @param above the images that stand on it
- * @throws {DiskError} UNSAFE (`reason`: `other-file`)
- */
-export function refuseOthers(path: string, { backingFile, dataFile }: Qcow2Header, above: Above = []): void {
-  const other = backingFile ?? (dataFile && (dataFile.name ?? 'a data file'));
-  if (other === undefined) return;
-  const [top] = above;
-  const message =
-    top === undefined
-      ? `${path}: is a qcow2 image by its first bytes, which a guest may have written, and names another file, ${other}: if it is one, say --format qcow2`
-      : `${path}: nothing but its own first bytes says that this backing file of ${top.path} is qcow2, and it names another file, ${other}: record its format: qemu-img rebase -u -F qcow2 -b …`;
-  throw new DiskError('UNSAFE', message, { device: path, reason: 'other-file' });
 }

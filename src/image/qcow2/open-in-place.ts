@@ -4,8 +4,8 @@ import { dropQemuLock } from '../../host/qemu-lock.js';
 import { detectImageFormat } from '../image-format.js';
 import { type FormatNode, fileNode } from '../qemu/block-node.js';
 import { openByQemu } from '../qemu/qemu-nbd.js';
-import { type OpenChainOptions, refuseOthers } from './open-chain.js';
-import { besides, keyOf, longestChain, openPart } from './parts.js';
+import type { OpenChainOptions } from './open-chain.js';
+import { type Above, besides, checkLink, keyOf, openPart, refuseOthers } from './parts.js';
 import { type Qcow2Header, readQcow2Header } from './qcow2.js';
 
 export interface OpenInPlaceOptions extends Omit<OpenChainOptions, 'snapshot' | 'forceShare'> {
@@ -32,7 +32,7 @@ export async function openQcow2InPlace(
   const header = await readQcow2Header(file, { signal });
   const owned: BlockDevice[] = [];
   try {
-    const backing = await backingNode(path, header, options, owned, [keyOf(file)]);
+    const backing = await backingNode(path, header, options, owned, [{ path, key: keyOf(file) }]);
     const fd = file.facts.hostFile?.fd;
     // Our flock stays, against other disktools; QEMU takes its own locks, and fails when somebody else was quicker.
     if (fd !== undefined) dropQemuLock(fd);
@@ -101,7 +101,7 @@ async function backingNode(
   { backingFile, backingFormat }: Qcow2Header,
   options: OpenInPlaceOptions,
   owned: BlockDevice[],
-  above: readonly (string | undefined)[],
+  above: Above,
 ): Promise<FormatNode | null> {
   if (backingFile === undefined) return null;
   const { signal, onWarning } = options;
@@ -109,10 +109,7 @@ async function backingNode(
   const file = await openPart(path, place, 'backing file', { signal, onWarning });
   owned.push(file);
   const key = keyOf(file);
-  if (above.includes(key) || above.length >= longestChain) {
-    const message = `${path}: its backing files lead back to it, or are more than ${longestChain}`;
-    throw new DiskError('CORRUPT', message, { device: path, reason: 'circle' });
-  }
+  checkLink(place, key, above);
   const found = backingFormat ?? (await detectImageFormat(file));
   if (found === 'raw') return { driver: 'raw', file: fileNode(place, file) };
   if (found !== 'qcow2') {
@@ -121,11 +118,11 @@ async function backingNode(
   }
   const header = await readQcow2Header(file, { signal });
   // What was only found out is not believed any further.
-  if (backingFormat === undefined) refuseOthers(place, header, [{ path, key: undefined }]);
+  if (backingFormat === undefined) refuseOthers(place, header, above);
   if (header.dataFile !== undefined) {
     const message = `${place}: keeps its data in another file, which is not opened below ${path}`;
     throw new DiskError('UNSUPPORTED', message, { device: place, reason: 'data-file' });
   }
-  const backing = await backingNode(place, header, options, owned, [...above, key]);
+  const backing = await backingNode(place, header, options, owned, [...above, { path: place, key }]);
   return { driver: 'qcow2', file: fileNode(place, file), backing };
 }

@@ -1,0 +1,45 @@
+import { DiskError } from '../error/disk-error.js';
+import { describeChain, type ImageFacts } from '../image/describe-chain.js';
+import { openImage, type SourceOptions } from '../image/open-image.js';
+import { type PartitionTable, readPartitionTable } from '../volume/partition-table.js';
+import type { TaskContext } from './context.js';
+
+export type { ImageFacts } from '../image/describe-chain.js';
+export type { PartitionTable } from '../volume/partition-table.js';
+
+export interface InfoOptions extends Omit<SourceOptions, 'snapshot'> {
+  readonly image: string;
+}
+
+export interface DiskInfo {
+  /** The image first, then what it stands on, one below the other. */
+  readonly images: readonly ImageFacts[];
+  /** Of the disk; undefined when it cannot be read: then a problem of the image says why. */
+  readonly partitionTable?: PartitionTable | undefined;
+}
+
+/**
+ * Tells what an image is: what its headers say, and how its disk is divided. Whatever cannot be read is a problem of the
+ * image, and stops nothing but what depends on it.
+ *
+ * @throws {DiskError} when not even the first bytes of the image can be read; CANCELLED
+ */
+export async function imageInfo({ image, ...source }: InfoOptions, context: TaskContext = {}): Promise<DiskInfo> {
+  const { signal, onWarning } = context;
+  const [top, ...below] = await describeChain(image, { ...source, signal, onWarning });
+  if (top === undefined) throw new Error('a chain without images');
+  let virtualSize = top.virtualSize;
+  let partitionTable: PartitionTable | undefined;
+  const problems = [...top.problems];
+  try {
+    // Everybody who has it open has been warned of by now.
+    await using disk = await openImage(image, { ...source, access: 'read', signal });
+    virtualSize ??= disk.facts.size;
+    partitionTable = await readPartitionTable(disk, { signal });
+  } catch (error) {
+    if (!(error instanceof DiskError) || error.code === 'CANCELLED') throw error;
+    const known = [top, ...below].some((facts) => facts.problems.some(({ message }) => message === error.message));
+    if (!known) problems.push(error);
+  }
+  return { images: [{ ...top, virtualSize, problems }, ...below], partitionTable };
+}
