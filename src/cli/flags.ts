@@ -36,7 +36,7 @@ const forceShare = Flags.boolean({
 const format = Flags.option({ options: imageFormats })({
   summary: 'the format of the image, which is otherwise found out by its first bytes',
   description:
-    'A guest can write any first bytes: an image that names other files (a backing file, a data file, VMDK extents) is opened only when its format is said. All but raw and qcow2 are read through qemu-nbd; vpc is VHD, and a fixed VHD image, like qcow, bochs, cloop and dmg, is only known when it is said.',
+    'A guest can write any first bytes: an image that names other files (a backing file, a data file, VMDK extents) is opened only when its format is said, and a raw image that is written to takes the first bytes of another format only then. All but raw and qcow2 are read through qemu-nbd; vpc is VHD, and a fixed VHD image, like qcow, bochs, cloop and dmg, is only known when it is said.',
 });
 
 /** What is said of an image that is read. */

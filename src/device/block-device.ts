@@ -3,6 +3,7 @@ import { zeros } from '../binary/zeros.js';
 import { DiskError } from '../error/disk-error.js';
 import { hex } from '../error/message.js';
 import { type Bytes, clip, type Extent, joins } from './extent.js';
+import type { HeadGuard } from './head-guard.js';
 
 /** `native`: the device does it itself; `emulated`: the gate does it with other operations; `none`: not at all. */
 export type Support = 'native' | 'emulated' | 'none';
@@ -63,6 +64,8 @@ export interface HostFile {
   readonly offset: Bytes;
   /** `memory`: a file without a disk behind it. */
   readonly kind: 'file' | 'memory' | 'block';
+  /** Whoever writes to the first bytes of the file must heed it. */
+  readonly guard?: HeadGuard | undefined;
 }
 
 /** A host file that may be read past the layers over it, a range at a time, once they have let the read through. */

@@ -8,6 +8,7 @@ import { readAt, readNow, writeAt, writeNow } from '../host/positioned.js';
 import { punchHole, seekData, seekHole, zeroRange } from '../host/sparse.js';
 import { BlockDevice, type DeviceFacts, done, type HostFile, type ZeroOptions } from './block-device.js';
 import type { Bytes, Extent } from './extent.js';
+import { type HeadGuard, headSize, writeHead, zeroHead } from './head-guard.js';
 
 /** Bytes: copying more than this to or from the page cache would hold up everybody else on this thread for too long. */
 const nowLimit = 1 << 20;
@@ -38,6 +39,8 @@ export interface FileDeviceOptions {
    * that has nothing to do but this.
    */
   writesNow?: boolean;
+  /** What its first bytes must not become. */
+  guard?: HeadGuard | undefined;
 }
 
 /** Plain bytes of a regular host file. Owns the descriptor, unless it is borrowed. */
@@ -47,6 +50,7 @@ export class FileDevice extends BlockDevice {
   readonly #volatile: boolean;
   readonly #borrowed: boolean;
   readonly #writesNow: boolean;
+  readonly #guard: HeadGuard | undefined;
   /** Writes that still go to the thread pool. */
   #deferred = 0;
   /** Cleared for good when the filesystem turns out not to know RWF_NOWAIT: then every read would ask twice. */
@@ -58,13 +62,14 @@ export class FileDevice extends BlockDevice {
 
   constructor(
     readonly fd: number,
-    { name, size, writable, blockSize, kind = 'file', borrowed = false, writesNow = false }: FileDeviceOptions,
+    { name, size, writable, blockSize, kind = 'file', borrowed = false, writesNow = false, guard }: FileDeviceOptions,
   ) {
     super();
     this.name = name;
     this.#volatile = kind === 'memory';
     this.#borrowed = borrowed;
     this.#writesNow = writesNow;
+    this.#guard = guard;
     this.#triesNow = true;
     this.facts = Object.freeze({
       size,
@@ -76,7 +81,7 @@ export class FileDevice extends BlockDevice {
       fua: 'emulated',
       extents: kind !== 'block',
       blockSize: Object.freeze({ minimum: 1, preferred: Math.max(4096, blockSize), maximum: 32 << 20 }),
-      hostFile: Object.freeze({ fd, offset: 0n, kind }),
+      hostFile: Object.freeze({ fd, offset: 0n, kind, guard }),
     });
   }
 
@@ -100,6 +105,26 @@ export class FileDevice extends BlockDevice {
   }
 
   protected doWrite(from: Uint8Array, offset: Bytes): Promise<void> {
+    const guard = this.#guard;
+    if (guard === undefined || offset >= headSize || from.length === 0) return this.#writeUnguarded(from, offset);
+    return this.#behindHead(
+      () => writeHead(this.fd, guard, from, Number(offset), this.name),
+      (written) => this.#writeUnguarded(from.subarray(written), offset + BigInt(written)),
+      from.length,
+    );
+  }
+
+  /** What lies in the head is written first, and what lies behind it then. */
+  #behindHead(head: () => number, rest: (written: number) => Promise<void>, length: number | Bytes): Promise<void> {
+    try {
+      const written = head();
+      return BigInt(written) < length ? rest(written) : done;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #writeUnguarded(from: Uint8Array, offset: Bytes): Promise<void> {
     if (this.#writesNow && from.length <= nowLimit) {
       if (this.#deferred === 0) return this.#writeNow(from, offset);
       this.#deferred--;
@@ -119,13 +144,29 @@ export class FileDevice extends BlockDevice {
   }
 
   protected doZero(offset: Bytes, length: Bytes, { mayTrim = false }: ZeroOptions): Promise<void> {
+    return this.#zeroGuarded(offset, length, (from, count) => this.#zeroUnguarded(from, count, mayTrim));
+  }
+
+  /** A head that is zeros as a whole is of no format: then `zero` may do it as it likes. */
+  #zeroGuarded(offset: Bytes, length: Bytes, zero: (offset: Bytes, length: Bytes) => Promise<void>): Promise<void> {
+    const guard = this.#guard;
+    const whole = offset === 0n && length >= headSize;
+    if (guard === undefined || offset >= headSize || length === 0n || whole) return zero(offset, length);
+    return this.#behindHead(
+      () => zeroHead(this.fd, guard, Number(offset), length, this.name),
+      (written) => zero(offset + BigInt(written), length - BigInt(written)),
+      length,
+    );
+  }
+
+  #zeroUnguarded(offset: Bytes, length: Bytes, mayTrim: boolean): Promise<void> {
     // Memory knows no zero range, and a hole in it is as good.
     const change = mayTrim || this.#volatile ? punchHole : zeroRange;
     return this.tracked(change(this.fd, offset, length, this.name));
   }
 
   protected doTrim(offset: Bytes, length: Bytes): Promise<void> {
-    return this.tracked(punchHole(this.fd, offset, length, this.name));
+    return this.#zeroGuarded(offset, length, (from, count) => this.tracked(punchHole(this.fd, from, count, this.name)));
   }
 
   protected doFlush(): Promise<void> {

@@ -9,7 +9,7 @@ import { FileDevice, type FileDeviceOptions } from './file-device.js';
 export class HostBlockDevice extends FileDevice {
   readonly #sector: bigint;
 
-  constructor(fd: number, options: Pick<FileDeviceOptions, 'name' | 'writable' | 'borrowed' | 'writesNow'>) {
+  constructor(fd: number, options: Pick<FileDeviceOptions, 'name' | 'writable' | 'borrowed' | 'writesNow' | 'guard'>) {
     const { name } = options;
     const size = blockDeviceSize(fd, name);
     const sector = logicalSectorSize(fd, name);
@@ -26,6 +26,7 @@ export class HostBlockDevice extends FileDevice {
   }
 
   protected override async doTrim(offset: Bytes, length: Bytes): Promise<void> {
+    // Of the head, it takes all or nothing.
     const { start, end } = this.#wholeSectors(offset, length);
     if (start < end) await this.tracked(discard(this.fd, start, end - start, this.name));
   }

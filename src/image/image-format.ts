@@ -1,5 +1,6 @@
 import { viewOf } from '../binary/layout.js';
 import type { BlockDevice, RequestOptions } from '../device/block-device.js';
+import { type HeadGuard, headGuard } from '../device/head-guard.js';
 import { readView } from '../device/read-view.js';
 import { imageHead, signatures, vhdCookie } from './on-disk.js';
 
@@ -46,4 +47,15 @@ export async function endsAsVhd(file: BlockDevice, options: RequestOptions): Pro
   if (hostFile === undefined || size < BigInt(imageHead.size)) return false;
   const end = await readView(file, size - BigInt(imageHead.size), imageHead.size, options);
   return Buffer.from(imageHead.at(end).magic).toString('latin1').startsWith(vhdCookie);
+}
+
+/** For a raw image that is written to and whose format was found out: its first bytes must stay those of none of these. */
+export function formatGuard(): HeadGuard {
+  return headGuard(
+    signatures.map(({ format, magic, field }) => ({
+      format,
+      offset: imageHead.fields[field].offset,
+      magic: Uint8Array.from(Buffer.from(magic, 'latin1')),
+    })),
+  );
 }

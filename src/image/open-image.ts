@@ -1,6 +1,13 @@
 import type { BlockDevice, HostFile } from '../device/block-device.js';
 import { DiskError, hasCode } from '../error/disk-error.js';
-import { detectImageFormat, endsAsVhd, type ImageFormat, isForeignFormat, isImageFormat } from './image-format.js';
+import {
+  detectImageFormat,
+  endsAsVhd,
+  formatGuard,
+  type ImageFormat,
+  isForeignFormat,
+  isImageFormat,
+} from './image-format.js';
 import { type OpenRawOptions, openRaw } from './open-raw.js';
 import { refuseBackingOf } from './overlays-beside.js';
 import type { OpenInPlaceOptions } from './qcow2/open-in-place.js';
@@ -44,7 +51,8 @@ export function formatOf(device: BlockDevice): ImageFormat {
  */
 export async function openImage(path: string, options: OpenOptions): Promise<BlockDevice> {
   const { format, access, signal } = options;
-  const file = await openRaw(path, options);
+  const guard = format === undefined && access === 'write' ? formatGuard() : undefined;
+  const file = await openRaw(path, { ...options, guard });
   try {
     if (signal?.aborted) throw DiskError.cancelled(signal);
     const found = format ?? (await detectImageFormat(file));

@@ -1,6 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import type { BlockDevice } from '../device/block-device.js';
 import { FileDevice } from '../device/file-device.js';
+import type { HeadGuard } from '../device/head-guard.js';
 import { HostBlockDevice } from '../device/host-block-device.js';
 import { DiskError } from '../error/disk-error.js';
 import { identify } from '../host/file-identity.js';
@@ -12,6 +13,8 @@ import { openBlockDevice, openRegularFile } from './open-exclusively.js';
 export interface OpenRawOptions extends ShareOptions {
   readonly access: 'read' | 'write';
   readonly signal?: AbortSignal | undefined;
+  /** What the first bytes of a file or block device must not become. */
+  readonly guard?: HeadGuard | undefined;
 }
 
 /** Bytes: what a host's block size is believed between. */
@@ -40,7 +43,7 @@ export async function openRaw(path: string, options: OpenRawOptions): Promise<Bl
   return await openPath(path, { ...options, onWarning: once(options.onWarning) });
 }
 
-async function openPath(path: string, { access, signal, ...options }: OpenRawOptions): Promise<BlockDevice> {
+async function openPath(path: string, { access, signal, guard, ...options }: OpenRawOptions): Promise<BlockDevice> {
   if (signal?.aborted) throw DiskError.cancelled(signal);
   const { fd: place, stats } = await findFile(path);
   const refusal = refuseKind(path, stats);
@@ -50,26 +53,26 @@ async function openPath(path: string, { access, signal, ...options }: OpenRawOpt
   }
   const opening: Opening = { name: path, access, file: identify(stats), options };
   return stats.isBlockDevice()
-    ? await blockDevice(await openBlockDevice({ ...opening, rdev: stats.rdev }, place), opening)
-    : await fileDevice(await openRegularFile(opening, place), opening);
+    ? await blockDevice(await openBlockDevice({ ...opening, rdev: stats.rdev }, place), opening, guard)
+    : await fileDevice(await openRegularFile(opening, place), opening, guard);
 }
 
-async function fileDevice(fd: number, { name, access }: Opening): Promise<BlockDevice> {
+async function fileDevice(fd: number, { name, access }: Opening, guard?: HeadGuard): Promise<BlockDevice> {
   try {
     // Asked again: until the locks were taken, the size could change.
     const { size, blksize } = await statFile(fd, name);
     const block = blksize < smallestBlock || blksize > largestBlock ? usualBlock : Number(blksize);
     const kind = inMemory.includes(hostFilesystem(fd).type) ? 'memory' : 'file';
-    return new FileDevice(fd, { name, size, writable: access === 'write', blockSize: block, kind });
+    return new FileDevice(fd, { name, size, writable: access === 'write', blockSize: block, kind, guard });
   } catch (error) {
     await closeFile(fd);
     throw error;
   }
 }
 
-async function blockDevice(fd: number, { name, access }: Opening): Promise<BlockDevice> {
+async function blockDevice(fd: number, { name, access }: Opening, guard?: HeadGuard): Promise<BlockDevice> {
   try {
-    return new HostBlockDevice(fd, { name, writable: access === 'write' });
+    return new HostBlockDevice(fd, { name, writable: access === 'write', guard });
   } catch (error) {
     await closeFile(fd);
     throw error;

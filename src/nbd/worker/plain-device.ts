@@ -15,8 +15,8 @@ export function openPlain({ name, size, writable, blockSize, hostFile }: PlainDe
   device: BlockDevice;
   file: FileDevice;
 } {
-  const { fd, offset, kind } = hostFile;
-  const options = { name, writable, borrowed: true, writesNow: true };
+  const { fd, offset, kind, guard } = hostFile;
+  const options = { name, writable, guard, borrowed: true, writesNow: true };
   const file =
     kind === 'block'
       ? new HostBlockDevice(fd, options)
