@@ -9,7 +9,6 @@ import {
   isImageFormat,
 } from './image-format.js';
 import { type OpenRawOptions, openRaw } from './open-raw.js';
-import { refuseBackingOf } from './overlays-beside.js';
 import type { OpenInPlaceOptions } from './qcow2/open-in-place.js';
 
 /** What an image is, where its own bytes are not to be asked. */
@@ -47,7 +46,7 @@ export function formatOf(device: BlockDevice): ImageFormat {
  * @param path as the user gave it: it stands so in every message
  * @throws {DiskError} as {@link openRaw}; as reading the format does: CORRUPT; UNSUPPORTED for formats that are not read,
  * or not written; UNSAFE (`reason`: `other-file`) when the image names another file, and nobody has said its format; for
- * writing, UNSAFE as {@link refuseBackingOf} and as opening the format to be changed
+ * writing, UNSAFE (`reason`: `backing-of`) when another image in its folder stands on it, and as opening the format to be changed
  */
 export async function openImage(path: string, options: OpenOptions): Promise<BlockDevice> {
   const { format, access, signal } = options;
@@ -66,6 +65,11 @@ export async function openImage(path: string, options: OpenOptions): Promise<Blo
     await file.close();
     throw error;
   }
+}
+
+async function refuseBackingOf(path: string, file: BlockDevice, onWarning: OpenOptions['onWarning']): Promise<void> {
+  const overlays = await import('./overlays-beside.js');
+  await overlays.refuseBackingOf(path, file, onWarning);
 }
 
 /** Each is loaded for those who need it alone. */

@@ -40,8 +40,7 @@ export async function refuseBackingOf(
     }
     const name = await backingNameOf(join(folder, entry.name), key).catch(() => undefined);
     if (name === undefined || !(await namesFile(name, folder, key, basename(path)))) continue;
-    const why =
-      'changing it would destroy that one: merge it into this one (qemu-img commit) or make a copy with --output';
+    const why = 'changing it would destroy that one: merge it into this one first (qemu-img commit), or work on a copy';
     throw new DiskError('UNSAFE', `${path}: is the backing file of ${join(dirname(path), entry.name)}: ${why}`, {
       device: path,
       reason: 'backing-of',

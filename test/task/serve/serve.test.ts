@@ -71,7 +71,7 @@ describe('serve', () => {
     const { path, socketPath } = await fileOf(4096);
     await writeFile(path, Buffer.concat([Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), Buffer.alloc(4088)]));
     await expect(serving({ source: { image: path }, address: { socketPath } })).rejects.toMatchObject({
-      code: 'UNSUPPORTED',
+      code: 'CORRUPT',
     });
     expect((await serving({ source: { file: path }, address: { socketPath } })).ready.size).toBe(4096n);
   });
