@@ -29,7 +29,6 @@ const inner = '[ "$PPID" = "$1" ] || exit 1; shift; LISTEN_PID=$$ exec "$@" 3<&0
 
 /** A server of somebody else's that works for us alone, and ends with us. */
 export interface ActivatedProgram {
-  readonly pid: number | undefined;
   /** Our connection to it: the only one that there will ever be. */
   readonly socket: Socket;
   /** Rejects with DiskError when it could not be started. */
@@ -69,7 +68,7 @@ export async function startActivated(path: string, args: readonly string[]): Pro
     // Whoever waits for it is told.
     ended.catch(() => {});
     const send = (signal: NodeJS.Signals) => void child.kill(signal);
-    return { pid: child.pid, socket, ended, complaint: () => said.toString(), send };
+    return { socket, ended, complaint: () => said.toString(), send };
   } catch (error) {
     socket.destroy();
     throw error;

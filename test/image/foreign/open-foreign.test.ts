@@ -11,6 +11,7 @@ import {
   vmdkSparseHeader,
 } from '../../../src/image/foreign/on-disk.js';
 import { formatOf, type OpenOptions, openImage } from '../../../src/image/open-image.js';
+import { hold } from '../../support/hold.js';
 import { needs } from '../../support/needs.js';
 import { change, patch } from '../../support/partition-image.js';
 import { allBytes } from '../../support/qcow2-image.js';
@@ -214,6 +215,15 @@ it('extents are found beside the descriptor, wherever we stand', async () => {
   await disk.close();
 });
 
+it('is read beside a writer only when that is said', async () => {
+  const path = await image('vdi');
+  await hold('qemu-io', ['-f', 'vdi', path], () => isLocked(path));
+  await expect(opened(path)).rejects.toMatchObject({ code: 'BUSY' });
+  const disk = await opened(path, { forceShare: true });
+  await disk.read(new Uint8Array(512), 0n);
+  await disk.close();
+});
+
 it('another format than was said, and files cut short, are refused in words', async () => {
   const qcow2 = await image('qcow2');
   for (const format of ['vmdk', 'vdi', 'vpc', 'vhdx', 'qed', 'parallels', 'qcow', 'bochs', 'cloop', 'dmg'] as const) {
@@ -247,6 +257,11 @@ it('a foreign image from an NBD server is refused in words', async () => {
     .poll(() => opened(uri).catch((error: unknown) => error), { timeout: 5000 })
     .toMatchObject({ code: 'UNSUPPORTED', facts: { reason: 'not-a-file' } });
 });
+
+/** True once /proc/locks shows a lock on the file. */
+async function isLocked(path: string): Promise<boolean> {
+  return (await readFile('/proc/locks', 'utf8')).includes(`:${(await stat(path)).ino} `);
+}
 
 function descriptor(extent: string): string {
   return `# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="monolithicFlat"\n${extent}\n`;

@@ -89,6 +89,19 @@ it('says in words why QEMU does not open an image', async () => {
   expect((await holdersOf(path)).map(({ pid }) => pid)).toEqual([process.pid]);
 });
 
+it('fails in words, and still closes, when QEMU is killed under it', async () => {
+  const path = await image('vdi');
+  const disk = await open(path, 'vdi');
+  const pid = (await holdersOf(path)).find(({ command }) => command === 'qemu-nbd')?.pid;
+  process.kill(pid ?? -1, 'SIGKILL');
+  await expect(disk.read(new Uint8Array(512), 0n)).rejects.toMatchObject({
+    code: 'IO',
+    message: expect.stringContaining(`vdi of ${path}`),
+  });
+  await disk.close();
+  expect(await holdersOf(path)).toEqual([]);
+});
+
 it('names the package when there is no qemu-nbd', async () => {
   const path = await image('vdi');
   const folder = await temporaryFolder();

@@ -129,6 +129,19 @@ it('with a backing file, what the image holds itself becomes zeros, when that is
   expect(await run('sha256sum', [base])).toBe(digest);
 });
 
+it('stopped at any moment, leaves a clean image that nobody has open', async () => {
+  const { folder, raw, path: source } = await image('cluster_size=4k');
+  const path = join(folder, 'victim.qcow2');
+  for (const delay of [0, 20, 60, 120, 240]) {
+    await copyFile(source, path);
+    const outcome = await sparsify(path, {}, { signal: AbortSignal.timeout(delay) }).catch((error: unknown) => error);
+    if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'CANCELLED' });
+    expect(await findHolders(identify(await stat(path, { bigint: true })), [])).toEqual([]);
+    await run('qemu-img', ['check', '-q', path]);
+    await expectSameOutside(raw, await asRaw(path, folder));
+  }
+});
+
 it('killed at any moment, leaves an image with nothing worse than leaks, and no qemu-nbd', async () => {
   const { folder, raw, path: source } = await image('cluster_size=4k');
   const path = join(folder, 'victim.qcow2');
