@@ -1,9 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { hasCode } from '../error/disk-error.js';
 import { findBlockUsers } from '../host/block-claim.js';
 import { hostFilesystem } from '../host/filesystem-type.js';
-import { findOpeners, findWriters } from '../host/lease.js';
+import { findOpeners, findWriters, type Openers } from '../host/lease.js';
 import { closeFile, reopen } from '../host/open-file.js';
 import { judgeOpeners, type Opening, refuse, takeLocks } from './exclusion.js';
+
+/** How often, and how many milliseconds apart, the others who have an image open are asked for again. */
+const passingTries = 10;
+const passingWait = 30;
 
 /** The kernel's leases are for regular files alone. */
 const noLeases = { found: 'unchecked', errno: 'EINVAL' } as const;
@@ -33,9 +38,23 @@ export async function openRegularFile(opening: Opening, place: number): Promise<
   const writing = await reopen(reading, 'write', name).finally(() => closeFile(reading));
   return await closingOnFailure(writing, async () => {
     await takeLocks(opening, writing);
-    await judgeOpeners(opening, writing, writers.found === 'unchecked' ? writers : findOpeners(writing, name));
+    await judgeOpeners(
+      opening,
+      writing,
+      writers.found === 'unchecked' ? writers : await openersThatStay(writing, name),
+    );
     return writing;
   });
+}
+
+/** Who only passes by is waited for: a disktool that looks whether this image stands on another one. */
+async function openersThatStay(fd: number, name: string): Promise<Openers> {
+  for (let tries = passingTries; tries > 1; tries--) {
+    const openers = findOpeners(fd, name);
+    if (openers.found !== 'some') return openers;
+    await sleep(passingWait);
+  }
+  return findOpeners(fd, name);
 }
 
 /** An overlay copies a file of a lower layer as soon as it is opened for writing, and nothing tells which those are. */

@@ -279,6 +279,18 @@ needs({ root: true })('says what a user may not do', async () => {
   }
 });
 
+test('opens several images of one folder for writing at once, though each is looked at for the sake of the others', async () => {
+  const folder = await temporaryFolder();
+  const paths = Array.from({ length: 40 }, (_, i) => join(folder, `${i}.img`));
+  for (const path of paths) await writeFile(path, new Uint8Array(4096));
+  const failures: unknown[] = [];
+  const openOften = async (path: string) => {
+    for (let i = 0; i < 60; i++) await (await openImage(path, { access: 'write' })).close();
+  };
+  await Promise.all(paths.slice(0, 4).map((path) => openOften(path).catch((error: unknown) => failures.push(error))));
+  expect(failures).toEqual([]);
+});
+
 test('refuses in words what is no disk image', async () => {
   const folder = await temporaryFolder();
   const fifo = join(folder, 'fifo');
