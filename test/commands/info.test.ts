@@ -138,7 +138,8 @@ describe('disktool info', () => {
     const folder = await temporaryFolder();
     const base = join(folder, 'base.img');
     await run('qemu-img', ['create', '-q', '-f', 'raw', base, '8M']);
-    const top = await create(join(folder, 'top.qcow2'), '-b', 'base.img', '-F', 'raw');
+    // An overlay beside it would keep it from being written to.
+    const top = await create(join(await temporaryFolder(), 'top.qcow2'), '-b', base, '-F', 'raw');
     const { stop } = await served([base]);
     const [busy] = (await info(top, 'qcow2')).images;
     expect(busy).toMatchObject({ virtualSize: 8 << 20, problems: [{ code: 'BUSY' }] });
@@ -147,9 +148,7 @@ describe('disktool info', () => {
     const { images } = await info(top, 'qcow2');
     const [told] = await theirs(top).catch(() => [undefined]);
     expect(told).toBeUndefined();
-    expect(images).toMatchObject([
-      { backingFile: 'base.img', problems: [{ code: 'NOT_FOUND', reason: 'backing-file' }] },
-    ]);
+    expect(images).toMatchObject([{ backingFile: base, problems: [{ code: 'NOT_FOUND', reason: 'backing-file' }] }]);
     expect(images).toHaveLength(1);
     const { status, stdout } = await disktool(['info', '--format', 'qcow2', top]);
     expect(status).toBe(0);
