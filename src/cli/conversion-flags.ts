@@ -11,6 +11,7 @@ const optionNames = ['cluster_size'] as const;
 export const conversionFlags = {
   convert: Flags.option({ options: copyFormats })({
     summary: 'the format of the copy, which is otherwise that of the image',
+    description: 'raw and qcow2 are written by disktool itself, all others through qemu-img and qemu-nbd; vpc is VHD.',
   }),
   compress: Flags.option({ options: ['zlib', 'zstd'] as const })({
     summary: 'compress the clusters of a qcow2 copy; zstd is the faster, and QEMU reads it from 5.1 on',

@@ -7,7 +7,7 @@ import { unixAddress } from './abi.js';
 import { wrapSystemError } from './errno.js';
 import { call } from './libc.js';
 import { closeFile } from './open-file.js';
-import { PrivateSocket } from './private-socket.js';
+import { PrivateFolder } from './private-folder.js';
 import { type Ended, endOf } from './process.js';
 
 /** sys/socket.h. */
@@ -80,15 +80,16 @@ export async function startActivated(path: string, args: readonly string[]): Pro
 
 /** A listening socket without a name, and a connection that waits there to be accepted. */
 async function connectedPair(): Promise<{ listening: number; socket: Socket }> {
-  await using place = await PrivateSocket.create();
-  const listening = Number(call('socket', `for ${place.path}`, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  await using folder = await PrivateFolder.create();
+  const path = folder.path('socket');
+  const listening = Number(call('socket', `for ${path}`, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   try {
-    const address = addressOf(place.path);
-    call('bind', `to ${place.path}`, listening, address, address.length);
-    call('listen', `on ${place.path}`, listening, 1);
-    const socket = connect({ path: place.path, allowHalfOpen: false });
+    const address = addressOf(path);
+    call('bind', `to ${path}`, listening, address, address.length);
+    call('listen', `on ${path}`, listening, 1);
+    const socket = connect({ path, allowHalfOpen: false });
     await once(socket, 'connect').catch((error: unknown) => {
-      throw wrapSystemError(`connect to ${place.path}`, error);
+      throw wrapSystemError(`connect to ${path}`, error);
     });
     // Until somebody listens to it, there is nobody to tell.
     socket.on('error', () => {});

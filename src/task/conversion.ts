@@ -2,9 +2,10 @@ import type { BlockDevice } from '../device/block-device.js';
 import { DiskError } from '../error/disk-error.js';
 import { formatOf } from '../image/open-image.js';
 import type { Qcow2Layout } from '../image/qcow2/writer/plan.js';
+import { type CreatedFormat, createdFormats } from '../image/qemu/create-image.js';
 
-/** The formats that are written. */
-export const copyFormats = ['raw', 'qcow2'] as const;
+/** The formats that are written: the first two by ourselves. */
+export const copyFormats = ['raw', 'qcow2', ...createdFormats] as const;
 
 /** What is said of the format of a copy. */
 export interface Conversion {
@@ -17,7 +18,7 @@ export interface Conversion {
 }
 
 /** What a copy will be. */
-export type CopyFormat = { readonly format: 'raw' } | ({ readonly format: 'qcow2' } & Qcow2Layout);
+export type CopyFormat = { readonly format: 'raw' | CreatedFormat } | ({ readonly format: 'qcow2' } & Qcow2Layout);
 
 /**
  * A copy has the format of its image, so that nobody is surprised by a raw file under a qcow2 image's name.
@@ -38,7 +39,7 @@ export function copyFormat(image: string, disk: BlockDevice, conversion: Convers
   const said = compress !== undefined ? '--compress' : clusterSize !== undefined ? '-o cluster_size' : undefined;
   if (said === undefined) return { format };
   const advice = convert === undefined ? ': say --convert qcow2 as well' : '';
-  throw new DiskError('USAGE', `${said} goes with a qcow2 copy, and this one is raw${advice}`, {
+  throw new DiskError('USAGE', `${said} goes with a qcow2 copy, and this one is ${format}${advice}`, {
     device: image,
     reason: 'convert',
   });

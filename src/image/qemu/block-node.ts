@@ -36,5 +36,10 @@ export function fileNode(path: string, { facts: { hostFile } }: BlockDevice): Fi
   }
   const { fd } = hostFile;
   const driver = fstatSync(fd).isBlockDevice() ? 'host_device' : 'file';
-  return { driver, filename: `/proc/${process.pid}/fd/${fd}` };
+  return { driver, filename: procPath(fd) };
+}
+
+/** A path of a file that we have open, for a program that we start. */
+export function procPath(fd: number): string {
+  return `/proc/${process.pid}/fd/${fd}`;
 }

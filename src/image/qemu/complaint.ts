@@ -10,14 +10,14 @@ const mostLines = 5;
 /** What QEMU says without a sign of trouble. */
 const chatter = /^\s*$|Disconnect client|Failed to (send|read|receive)|Connection (closed|reset)/i;
 
-/** What qemu-nbd has written to standard error, line by line, without its own name and the node that it was given. */
+/** What qemu-nbd or qemu-img has written to standard error, line by line, without its own name and the node that it was given. */
 export function tidyComplaint(text: string): string[] {
   return text
     .split('\n')
     .filter((line) => !chatter.test(line))
     .map((line) =>
       line
-        .replace(/^qemu-nbd: /, '')
+        .replace(/^qemu-(nbd|img): /, '')
         .replace(/^Failed to blk_new_open 'json:.*?\}': /, '')
         .trim(),
     )

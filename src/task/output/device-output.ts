@@ -2,6 +2,7 @@ import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { openImage } from '../../image/open-image.js';
 import type { Output } from './output.js';
+import { WholeBlocks } from './whole-blocks.js';
 
 export interface DeviceOutputOptions {
   readonly name: string;
@@ -16,6 +17,7 @@ export class DeviceOutput implements Output {
   readonly blank = false;
   readonly ordered = false;
   readonly name: string;
+  readonly #blocks: WholeBlocks;
   #touched = false;
   #written = 0n;
 
@@ -24,6 +26,7 @@ export class DeviceOutput implements Output {
     private readonly options: DeviceOutputOptions,
   ) {
     this.name = options.name;
+    this.#blocks = new WholeBlocks(device);
   }
 
   /**
@@ -51,7 +54,7 @@ export class DeviceOutput implements Output {
 
   async write(from: Uint8Array, offset: bigint): Promise<void> {
     this.#touched = true;
-    await this.device.write(from, offset);
+    await this.#blocks.write(from, offset);
     this.#written += BigInt(from.length);
   }
 

@@ -67,9 +67,13 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
   const target = there === undefined ? path : await realpath(path);
   const newFile = { name: path, size, replace, attributes, onWarning };
   if (format.format === 'raw') return await NewFile.create(target, newFile);
-  // Loaded for those who need it alone.
-  const { Qcow2Output } = await import('./qcow2-output.js');
-  return await Qcow2Output.create(target, newFile, format);
+  // Each is loaded for those who need it alone.
+  if (format.format === 'qcow2') {
+    const { Qcow2Output } = await import('./qcow2-output.js');
+    return await Qcow2Output.create(target, newFile, format);
+  }
+  const { QemuOutput } = await import('./qemu-output.js');
+  return await QemuOutput.create(target, newFile, format.format, signal);
 }
 
 /** An image of any other format is a file: what it is written to must be able to be left out, and to be given up. */
@@ -88,8 +92,9 @@ async function refuseInUse(path: string, signal: AbortSignal | undefined): Promi
     const device = await openImage(path, { access: 'write', format: 'raw', signal });
     await device.close();
   } catch (error) {
-    // That it cannot be written to is no reason not to replace it.
-    if (hasCode(error, 'BUSY', 'CANCELLED')) throw error;
+    // That it cannot be written to is no reason not to replace it; that another image stands on it is one.
+    if (hasCode(error, 'BUSY', 'CANCELLED') || (hasCode(error, 'UNSAFE') && error.facts.reason === 'backing-of'))
+      throw error;
   }
 }
 

@@ -4,7 +4,7 @@ import type { OperationStats } from '../../device/layer/stats.js';
 import { DiskError } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { exitWithParent } from '../../host/parent.js';
-import { PrivateSocket } from '../../host/private-socket.js';
+import { PrivateFolder } from '../../host/private-folder.js';
 import { standardSocket } from '../../host/standard-socket.js';
 import {
   type Address,
@@ -95,8 +95,8 @@ async function serveOpened(
   context: TaskContext,
   onReady: (ready: ServeReady[]) => void,
 ): Promise<number> {
-  await using privately = wanted === undefined ? await PrivateSocket.create() : undefined;
-  const address = wanted ?? { socketPath: privately?.path ?? '' };
+  await using privately = wanted === undefined ? await PrivateFolder.create() : undefined;
+  const address = wanted ?? { socketPath: privately?.path('socket') ?? '' };
   const exports = opened.map(({ exported }) => exported);
   const server = await startServer(address, exports, tls, context);
   try {

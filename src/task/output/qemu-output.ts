@@ -1,0 +1,93 @@
+import { roundUp } from '../../binary/convert.js';
+import type { BlockDevice } from '../../device/block-device.js';
+import { procPath } from '../../image/qemu/block-node.js';
+import { type CreatedFormat, createByQemu } from '../../image/qemu/create-image.js';
+import { openByQemu } from '../../image/qemu/qemu-nbd.js';
+import { NewFile, type NewFileOptions } from './new-file.js';
+import type { Output } from './output.js';
+import { WholeBlocks } from './whole-blocks.js';
+
+const sector = 512n;
+/** Formats whose images may stand on others: QEMU is told that this one does not. */
+const withBacking: readonly CreatedFormat[] = ['vmdk', 'qed'];
+
+/** A new file that holds the copy as an image of a format that QEMU writes. Zeros take no room in it. */
+export class QemuOutput implements Output {
+  readonly blank = true;
+  readonly ordered = false;
+  readonly #blocks: WholeBlocks;
+  #written = 0n;
+
+  private constructor(
+    private readonly file: NewFile,
+    private readonly disk: BlockDevice,
+  ) {
+    this.#blocks = new WholeBlocks(disk);
+  }
+
+  /**
+   * @param options `size`: bytes of the disk
+   * @throws {DiskError} as {@link NewFile.create}, {@link createByQemu} and {@link openByQemu}
+   */
+  static async create(
+    path: string,
+    options: NewFileOptions,
+    format: CreatedFormat,
+    signal: AbortSignal | undefined,
+  ): Promise<QemuOutput> {
+    const { name, onWarning } = options;
+    const file = await NewFile.create(path, { ...options, size: 0n });
+    try {
+      const size = roundUp(options.size, sector);
+      await createByQemu(file.fd, { format, size, path, signal });
+      const disk = await openByQemu({
+        path: name,
+        node: {
+          driver: format,
+          file: { driver: 'file', filename: procPath(file.fd) },
+          ...(withBacking.includes(format) ? { backing: null } : {}),
+        },
+        access: 'write',
+        owned: [],
+        signal,
+        onWarning,
+      });
+      const added = disk.facts.size - options.size;
+      if (added > 0n) onWarning(`${name}: ${format} counts sectors of 512 bytes: ${added} zeros follow the disk`);
+      return new QemuOutput(file, disk);
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
+  }
+
+  get name(): string {
+    return this.file.name;
+  }
+
+  get written(): bigint {
+    return this.#written;
+  }
+
+  async write(from: Uint8Array, offset: bigint): Promise<void> {
+    await this.#blocks.write(from, offset);
+    this.#written += BigInt(from.length);
+  }
+
+  async zero(): Promise<void> {}
+
+  async finish(): Promise<void> {
+    await this.disk.flush();
+    // The image is whole when QEMU has ended.
+    await this.disk.close();
+    await this.file.finish();
+  }
+
+  async discard(): Promise<void> {
+    try {
+      await this.disk.close();
+    } finally {
+      await this.file.discard();
+    }
+  }
+}
