@@ -1,9 +1,9 @@
-import { existsSync, linkSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, linkSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, readlink, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { openImage } from '../../src/image/open-image.js';
-import { hold } from '../support/hold.js';
+import { hold, isLocked } from '../support/hold.js';
 import { needs } from '../support/needs.js';
 import { attempt, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -18,11 +18,6 @@ async function image(name = 'a.img'): Promise<string> {
   await writeFile(path, 'boot');
   await truncate(path, size);
   return path;
-}
-
-/** True once /proc/locks shows a lock on the file. */
-function isLocked(path: string): boolean {
-  return readFileSync('/proc/locks', 'utf8').includes(`:${statSync(path).ino} `);
 }
 
 /** True once the process has the file open. */

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readFileSync, statSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 
 /**
@@ -24,4 +25,9 @@ export async function hold(
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return { pid: child.pid ?? -1, end };
+}
+
+/** True once /proc/locks shows a lock on the file. */
+export function isLocked(path: string): boolean {
+  return readFileSync('/proc/locks', 'utf8').includes(`:${statSync(path).ino} `);
 }

@@ -6,7 +6,7 @@ import { identify } from '../../../src/host/file-identity.js';
 import { findHolders } from '../../../src/host/holders.js';
 import { type OpenOptions, openImage } from '../../../src/image/open-image.js';
 import { qcow2Header, qcow2Header3 } from '../../../src/image/qcow2/on-disk.js';
-import { hold } from '../../support/hold.js';
+import { hold, isLocked } from '../../support/hold.js';
 import { needs } from '../../support/needs.js';
 import { patch } from '../../support/partition-image.js';
 import { attempt, run } from '../../support/run.js';
@@ -66,14 +66,12 @@ it('keeps everybody else out meanwhile, QEMU and disktool', async () => {
 
 it('is refused while a QEMU has the image, or an overlay of it, open', async () => {
   const path = await image();
-  const holder = async (args: string[]) =>
-    await hold('qemu-io', args, async () => (await attempt('qemu-io', ['-f', 'qcow2', '-c', 'q', path])).status !== 0);
-  const { end } = await holder(['-f', 'qcow2', path]);
+  const { end } = await hold('qemu-io', ['-f', 'qcow2', path], () => isLocked(path));
   await expect(openImage(path, { access: 'write' })).rejects.toMatchObject({ code: 'BUSY' });
   await end();
   const overlay = join(await temporaryFolder(), 'over.qcow2');
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', path, '-F', 'qcow2', overlay]);
-  await holder(['-f', 'qcow2', overlay]);
+  await hold('qemu-io', ['-f', 'qcow2', overlay], () => isLocked(path));
   await expect(openImage(path, { access: 'write' })).rejects.toMatchObject({ code: 'BUSY' });
 });
 
