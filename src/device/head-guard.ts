@@ -12,13 +12,19 @@ export interface HeadGuard {
   readonly lock: Int32Array<SharedArrayBuffer>;
 }
 
-export interface HeadSignature {
-  /** As QEMU names it. */
-  readonly format: string;
-  /** Bytes from the start of the file; all of it lies below {@link headSize}. */
-  readonly offset: number;
-  readonly magic: Uint8Array;
-}
+/** What a format is known by, as QEMU names it. */
+export type HeadSignature =
+  | {
+      readonly format: string;
+      /** Bytes from the start of the file; all of it lies below {@link headSize}. */
+      readonly offset: number;
+      readonly magic: Uint8Array;
+    }
+  | {
+      readonly format: string;
+      /** Of the whole head, one character a byte. */
+      readonly text: RegExp;
+    };
 
 /** Bytes: QEMU looks at as many. */
 export const headSize = 512;
@@ -50,11 +56,16 @@ export function writeHead(
     // Of a shorter file, the rest is zeros. It waits for a cold disk.
     readNow(fd, head, 0n, true);
     head.set(part, offset);
-    const found = signatures.find(({ offset, magic }) => magic.every((byte, i) => head[offset + i] === byte));
+    const found = signatures.find((signature) => matches(head, signature));
     if (found !== undefined) throw refusal(found.format, offset, name);
     writeNow(fd, part, BigInt(offset), name);
     return part.length;
   });
+}
+
+function matches(head: Uint8Array, signature: HeadSignature): boolean {
+  if ('text' in signature) return signature.text.test(Buffer.from(head).toString('latin1'));
+  return signature.magic.every((byte, i) => head[signature.offset + i] === byte);
 }
 
 /** The same with zeros. */

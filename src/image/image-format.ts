@@ -1,8 +1,9 @@
+import { min, toNumber } from '../binary/convert.js';
 import { viewOf } from '../binary/layout.js';
 import type { BlockDevice, RequestOptions } from '../device/block-device.js';
 import { type HeadGuard, headGuard } from '../device/head-guard.js';
 import { readView } from '../device/read-view.js';
-import { imageHead, signatures, vhdCookie } from './on-disk.js';
+import { imageHead, signatures, vhdCookie, vmdkDescriptorHead } from './on-disk.js';
 
 /** The formats that QEMU reads for us, as it names them: `vpc` is VHD. */
 export const foreignFormats = [
@@ -33,12 +34,14 @@ export function isForeignFormat(name: string): name is ForeignFormat {
 
 /** The format of an image as QEMU names it (`qcow2`, `vmdk`), by its signature; `raw` when it has none. */
 export async function detectImageFormat(device: BlockDevice): Promise<string> {
-  if (device.facts.size < BigInt(imageHead.size)) return 'raw';
+  const { size } = device.facts;
+  // Of a shorter file, the rest is zeros.
   const head = new Uint8Array(imageHead.size);
-  await device.read(head, 0n);
+  await device.read(head.subarray(0, toNumber(min(size, BigInt(head.length)))), 0n);
   const view = imageHead.at(viewOf(head));
   const found = signatures.find(({ magic, field }) => Buffer.from(view[field]).toString('latin1').startsWith(magic));
-  return found?.format ?? 'raw';
+  if (found !== undefined) return found.format;
+  return vmdkDescriptorHead.test(Buffer.from(head).toString('latin1')) ? 'vmdk' : 'raw';
 }
 
 /** Whether the last 512 bytes of a file are a VHD footer. */
@@ -51,11 +54,12 @@ export async function endsAsVhd(file: BlockDevice, options: RequestOptions): Pro
 
 /** For a raw image that is written to and whose format was found out: its first bytes must stay those of none of these. */
 export function formatGuard(): HeadGuard {
-  return headGuard(
-    signatures.map(({ format, magic, field }) => ({
+  return headGuard([
+    ...signatures.map(({ format, magic, field }) => ({
       format,
       offset: imageHead.fields[field].offset,
       magic: Uint8Array.from(Buffer.from(magic, 'latin1')),
     })),
-  );
+    { format: 'vmdk', text: vmdkDescriptorHead },
+  ]);
 }

@@ -35,3 +35,11 @@ export const signatures: readonly Signature[] = [
   { format: 'parallels', magic: 'WithouFreSpacExt', field: 'magic' },
   { format: 'bochs', magic: 'Bochs Virtual HD Image', field: 'magic' },
 ];
+
+/**
+ * A VMDK descriptor is text: comments and blank lines first, then its version. VMware's own starts with a comment that is
+ * a signature by itself.
+ *
+ * @see QEMU block/vmdk.c, vmdk_probe
+ */
+export const vmdkDescriptorHead = /^(?:#[^\n]*\n| +\r?\n)*version=[123]\r?\n/;

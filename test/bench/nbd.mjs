@@ -1,4 +1,4 @@
-// disktool serve beside nbdkit and qemu-nbd, in one run: `npm run bench:nbd [-- reads|writes|copy|sparse|layers …]`.
+// disktool serve beside nbdkit and qemu-nbd, in one run: `npm run bench:nbd [-- reads|writes|copy|sparse|layers|qcow2 …]`.
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ const duration = 3;
 const memoryGoal = 200;
 
 const plain = { reads, writes, copy };
-const others = { sparse, layers };
+const others = { sparse, layers, qcow2 };
 const wanted = wantedSuites({ ...plain, ...others });
 for (const program of ['fio', 'nbdcopy', 'nbdinfo']) if (!has(program)) throw new Error(`needs ${program}`);
 const folder = benchFolder();
@@ -140,4 +140,27 @@ async function layers() {
       },
     );
   }
+}
+
+/** 2 GiB of random data in a qcow2 image, only to be read. */
+async function qcow2() {
+  if (!has('qemu-img') || !has('qemu-nbd')) {
+    console.log('\nreads of a qcow2 image: left out: needs qemu-img and qemu-nbd');
+    return;
+  }
+  const [raw, image] = [join(folder, 'raw'), join(folder, 'disk.qcow2')];
+  fill(raw, 2048 * MiB, randomBytes(16 * MiB));
+  sh(`qemu-img convert -O qcow2 ${raw} ${image}; rm ${raw}; sync; cat ${image} > /dev/null`);
+  await withServers(
+    {
+      'disktool serve': (socket) => serve.disktoolImage(image, socket),
+      'qemu-nbd': (socket) => serve.qemuNbd(image, socket, 'qcow2', '--read-only'),
+    },
+    (servers) => {
+      const rw = 'randread';
+      compareFio('4 KiB random reads of qcow2, depth 16', servers, { rw, depth: 16 }, { 'qemu-nbd': 1.5 });
+      compareFio('4 KiB random reads of qcow2, depth 1', servers, { rw, depth: 1 }, {});
+      compareServers('nbdcopy of 2 GiB in qcow2, several connections', servers, (uri) => `nbdcopy '${uri}' null:`, {});
+    },
+  );
 }

@@ -7,11 +7,15 @@ import { disktoolCommand, sh } from './measure.mjs';
 /** How each program serves the bytes of a file on a unix socket, in the foreground. */
 export const serve = {
   disktool: (file, socket, ...options) => [...disktoolCommand, 'serve', '--file', file, '--socket', socket, ...options],
+  disktoolImage: (image, socket) => [...disktoolCommand, 'serve', '--read-only', image, '--socket', socket],
   nbdkit: (file, socket, filters = [], parameters = []) => [
     ...['nbdkit', '-f', '-U', socket, ...filters.map((filter) => `--filter=${filter}`), 'file', file],
     ...parameters,
   ],
-  qemuNbd: (file, socket) => [...['qemu-nbd', '-t', '-e', '16', '--cache=writeback', '-f', 'raw', '-k', socket], file],
+  qemuNbd: (file, socket, format = 'raw', ...options) => [
+    ...['qemu-nbd', '-t', '-e', '16', '--cache=writeback', '-f', format, '-k', socket, ...options],
+    file,
+  ],
 };
 
 const running = new Set();

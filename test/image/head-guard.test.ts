@@ -24,10 +24,17 @@ async function rawFile(): Promise<string> {
 const opened = (path: string, format?: 'raw') => openImage(path, { access: 'write', format });
 
 /** The first bytes of an image of that format, at the length of what it is known by. */
-const heads = signatures.map(({ format, magic, field }) => {
-  const bytes = Buffer.from(magic, 'latin1');
-  return { format, bytes, offset: BigInt(imageHead.fields[field].offset) };
-});
+const heads = [
+  ...signatures.map(({ format, magic, field }) => {
+    const bytes = Buffer.from(magic, 'latin1');
+    return { format, bytes, offset: BigInt(imageHead.fields[field].offset) };
+  }),
+  ...['version=1\n', '# a comment\n  \r\n#\nversion=3\r\n'].map((text) => ({
+    format: 'vmdk',
+    bytes: Buffer.from(text),
+    offset: 0n,
+  })),
+];
 
 /** As a worker thread has it. */
 function forWorker(disk: BlockDevice): BlockDevice {
