@@ -29,7 +29,6 @@ describe('an image that QEMU reads', () => {
       const entries = async (path: string) =>
         JSON.parse((await disktool(['filesystems', '--all', '--json', path])).stdout).entries;
       expect(await entries(image)).toEqual(await entries(raw));
-      expect(await disktool(['copy', image, copy])).toMatchObject({ status: 2 });
       expect((await disktool(['copy', '--convert', 'raw', image, copy])).status).toBe(0);
       await run('cmp', [copy, raw]);
       expect((await disktool(['download', image, '/dev/sda1', part])).status).toBe(0);
