@@ -36,7 +36,8 @@ export interface OutputOptions {
  */
 export async function openOutput(path: string, options: OutputOptions): Promise<Output> {
   const { source, format = { format: 'raw' }, replace = false, signal, onWarning = () => {} } = options;
-  const { size, hostFile } = source.facts;
+  const { size } = source.facts;
+  const file = hostFileOf(source);
   if (path === '-') {
     refuseAllButFiles(format, 'standard output');
     return await openStandardOutput(signal);
@@ -52,7 +53,7 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
     const folder = path.replace(/\/+$/, '');
     throw new DiskError('USAGE', `${path} is a folder: name the file in it, such as ${folder}/disk.img`);
   }
-  if (there !== undefined) await refuseSource(path, there, hostFile?.fd);
+  if (there !== undefined) await refuseSource(path, there, file?.fd);
   if (there !== undefined && !there.isFile()) refuseAllButFiles(format, path);
   if (there?.isBlockDevice()) return DeviceOutput.open(path, { name: path, size, signal, onWarning });
   if (there?.isFIFO() || there?.isCharacterDevice()) return StreamOutput.open(path, path, signal);
@@ -61,7 +62,6 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
   }
   if (there !== undefined && !replace) throw alreadyThere(path);
   if (there !== undefined) await refuseInUse(path, signal);
-  const file = hostFileOf(source);
   const attributes = file && (await readAttributes(file.fd, source.name));
   // A link to a file stays a link: what it leads to is replaced.
   const target = there === undefined ? path : await realpath(path);
