@@ -1,7 +1,7 @@
 import type { Range } from '../binary/range-set.js';
 import { BlockDevice, type RequestOptions } from '../device/block-device.js';
 import { type Bytes, type Extent, joins } from '../device/extent.js';
-import { firstExtents } from '../device/layer/interceptor.js';
+import { firstExtents } from '../device/first-extents.js';
 import { DiskError } from '../error/disk-error.js';
 import { hex } from '../error/message.js';
 

@@ -3,7 +3,7 @@ import { min, roundDown, roundUp, toNumber } from '../../binary/convert.js';
 import { DiskError } from '../../error/disk-error.js';
 import type { BlockDevice, RequestOptions, WriteOptions, ZeroOptions } from '../block-device.js';
 import type { Bytes, Extent } from '../extent.js';
-import { firstExtents } from './interceptor.js';
+import { firstExtents } from '../first-extents.js';
 import { Layer } from './layer.js';
 
 /** Bytes: a write of part of such a block copies the rest of it up; what filesystems write is no smaller. */

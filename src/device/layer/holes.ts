@@ -1,6 +1,7 @@
 import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../block-device.js';
 import type { Bytes, Extent } from '../extent.js';
+import { firstExtents } from '../first-extents.js';
 import { Layer } from './layer.js';
 
 /** A read-only view in which some ranges are holes: they read as zeros, whatever lies under them. */
@@ -27,13 +28,7 @@ export class HolesLayer extends Layer {
   protected async doExtents(offset: Bytes, length: Bytes, options: RequestOptions): Promise<readonly Extent[]> {
     const [hole] = this.holes.clip(offset, length);
     if (hole?.offset === offset) return [{ ...hole, allocated: false, zero: true }];
-    const batch: Extent[] = [];
-    const dataLength = hole === undefined ? length : hole.offset - offset;
-    for await (const extent of this.below.extents(offset, dataLength, options)) {
-      batch.push(extent);
-      if (batch.length === 256) break;
-    }
-    return batch;
+    return await firstExtents(this.below, offset, hole === undefined ? length : hole.offset - offset, options);
   }
 
   protected doWrite(): Promise<void> {

@@ -7,6 +7,7 @@ import {
   type ZeroOptions,
 } from '../block-device.js';
 import type { Bytes, Extent } from '../extent.js';
+import { firstExtents } from '../first-extents.js';
 import { Layer } from './layer.js';
 
 /** A request on its way down. */
@@ -17,9 +18,6 @@ export interface Passing {
   readonly length: Bytes;
   readonly options: ZeroOptions;
 }
-
-/** Extents a batch. */
-const batchSize = 256;
 
 /** A layer that leaves bytes as they are and treats all operations alike: each goes through {@link around}. */
 export abstract class Interceptor extends Layer {
@@ -73,19 +71,4 @@ export abstract class Interceptor extends Layer {
     const request: Passing = { operation: 'extents', offset, length, options };
     return this.around(request, () => firstExtents(this.below, offset, length, options));
   }
-}
-
-/** A batch of what lies under a layer. */
-export async function firstExtents(
-  device: BlockDevice,
-  offset: Bytes,
-  length: Bytes,
-  options: RequestOptions,
-): Promise<Extent[]> {
-  const batch: Extent[] = [];
-  for await (const extent of device.extents(offset, length, options)) {
-    batch.push(extent);
-    if (batch.length === batchSize) break;
-  }
-  return batch;
 }

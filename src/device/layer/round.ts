@@ -4,7 +4,7 @@ import { DiskError } from '../../error/disk-error.js';
 import type { BlockDevice, RequestOptions, WriteOptions, ZeroOptions } from '../block-device.js';
 import { done } from '../block-device.js';
 import type { Bytes, Extent } from '../extent.js';
-import { firstExtents } from './interceptor.js';
+import { firstExtents } from '../first-extents.js';
 import { Layer } from './layer.js';
 
 const largest = 2n ** 63n - 1n;

@@ -7,6 +7,7 @@ import {
   type ZeroOptions,
 } from '../block-device.js';
 import type { Bytes, Extent } from '../extent.js';
+import { firstExtents } from '../first-extents.js';
 
 /**
  * A window on a part of another device: a partition. It borrows what lies under it, since a disk has many partitions:
@@ -64,12 +65,8 @@ export class Slice extends BlockDevice {
   }
 
   protected async doExtents(offset: Bytes, length: Bytes, options: RequestOptions): Promise<readonly Extent[]> {
-    const batch: Extent[] = [];
-    for await (const extent of this.below.extents(this.offset + offset, length, options)) {
-      batch.push({ ...extent, offset: extent.offset - this.offset });
-      if (batch.length === 256) break;
-    }
-    return batch;
+    const batch = await firstExtents(this.below, this.offset + offset, length, options);
+    return batch.map((extent) => ({ ...extent, offset: extent.offset - this.offset }));
   }
 
   protected doPeek(offset: Bytes, length: number): Uint8Array | undefined {

@@ -1,7 +1,7 @@
 import { max, min } from '../../binary/convert.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import type { Bytes } from '../../device/extent.js';
-import { firstExtents } from '../../device/layer/interceptor.js';
+import { firstExtents } from '../../device/first-extents.js';
 import { type Allocation, type AllocationOptions, continues, firstAllocations } from '../allocation.js';
 import type { Qcow2Header } from './header.js';
 import { coverageBits } from './l1-place.js';

@@ -1,5 +1,6 @@
 import type { BlockDevice, RequestOptions, WriteOptions, ZeroOptions } from '../../device/block-device.js';
 import type { Bytes, Extent } from '../../device/extent.js';
+import { firstExtents } from '../../device/first-extents.js';
 import { Layer } from '../../device/layer/layer.js';
 
 export interface QemuDeviceOptions {
@@ -48,13 +49,8 @@ export class QemuDevice extends Layer {
     return this.below.flush(options);
   }
 
-  protected async doExtents(offset: Bytes, length: Bytes, options: RequestOptions): Promise<readonly Extent[]> {
-    const batch: Extent[] = [];
-    for await (const extent of this.below.extents(offset, length, options)) {
-      batch.push(extent);
-      if (batch.length === 256) break;
-    }
-    return batch;
+  protected doExtents(offset: Bytes, length: Bytes, options: RequestOptions): Promise<readonly Extent[]> {
+    return firstExtents(this.below, offset, length, options);
   }
 
   /** The image is whole, and its locks are gone, when QEMU has ended. */
