@@ -5,7 +5,7 @@ import { detectImageFormat } from './image-format.js';
 import type { SourceOptions } from './open-image.js';
 import { type OpenRawOptions, openRaw } from './open-raw.js';
 import { readQcow2Outline } from './qcow2/outline.js';
-import { type Above, besides, checkLink, keyOf, openPart, refuseOthers } from './qcow2/parts.js';
+import { type Above, besides, checkLink, foreignBelow, keyOf, openPart, refuseOthers } from './qcow2/parts.js';
 import { type Qcow2Header, type Qcow2Snapshot, readQcow2Header, readQcow2Snapshots } from './qcow2/qcow2.js';
 
 /** What one image of a chain says of itself. */
@@ -88,7 +88,10 @@ export async function describeChain(path: string, options: DescribeOptions): Pro
           const below = await openBelow(path, header.backingFile, header.backingFormat);
           await describe(below, [...above, { path, key: keyOf(file) }]);
         }
-      } else if (above.length > 0) throw notRead(path, image.format);
+      } else {
+        const over = above.at(-1);
+        if (over !== undefined) throw foreignBelow(over.path, path, image.format);
+      }
     } catch (error) {
       if (!(error instanceof DiskError) || error.code === 'CANCELLED') throw error;
       draft.problems.push(error);
@@ -143,11 +146,6 @@ async function describeQcow2(draft: Draft, file: BlockDevice, signal: AbortSigna
     draft.problems.push(error);
   }
   return header;
-}
-
-function notRead(path: string, format: string): DiskError {
-  const message = `${path}: is a ${format} image, which disktool does not read below another: qemu-img info tells more`;
-  return new DiskError('UNSUPPORTED', message, { device: path, reason: `format-${format}` });
 }
 
 async function closingOnFailure<Result>(file: BlockDevice, work: Promise<Result>): Promise<Result> {

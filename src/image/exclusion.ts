@@ -11,10 +11,10 @@ import { findUsers, hasAnybody, hasWriter, inUse, nameUsers } from './in-use.js'
 /** What is asked of the others who may have the same image open. */
 export interface ShareOptions {
   /** Read although somebody writes. */
-  forceShare?: boolean | undefined;
+  readonly forceShare?: boolean | undefined;
   /** Write although others read, or although nobody can tell. */
-  force?: boolean | undefined;
-  onWarning?: ((message: string) => void) | undefined;
+  readonly force?: boolean | undefined;
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 /** An image that is being opened. */

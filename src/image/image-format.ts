@@ -6,18 +6,7 @@ import { readView } from '../device/read-view.js';
 import { imageHead, signatures, vhdCookie, vmdkDescriptorHead } from './on-disk.js';
 
 /** The formats that QEMU reads for us, as it names them: `vpc` is VHD. */
-export const foreignFormats = [
-  'vmdk',
-  'vdi',
-  'vpc',
-  'vhdx',
-  'qed',
-  'parallels',
-  'qcow',
-  'bochs',
-  'cloop',
-  'dmg',
-] as const;
+const foreignFormats = ['vmdk', 'vdi', 'vpc', 'vhdx', 'qed', 'parallels', 'qcow', 'bochs', 'cloop', 'dmg'] as const;
 export type ForeignFormat = (typeof foreignFormats)[number];
 
 /** All formats that are read: the first two by ourselves. */

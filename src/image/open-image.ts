@@ -22,7 +22,6 @@ export interface SourceOptions {
 }
 
 export interface OpenOptions extends OpenRawOptions, SourceOptions {
-  readonly forceShare?: boolean | undefined;
   /** It is to be made smaller: what keeps that from working is refused, unless `force` allows it. */
   readonly shrinks?: boolean | undefined;
 }

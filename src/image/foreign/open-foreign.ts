@@ -3,7 +3,8 @@ import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import type { ForeignFormat } from '../image-format.js';
 import type { OpenRawOptions } from '../open-raw.js';
-import { type FormatNode, fileNode } from '../qemu/block-node.js';
+import { hasProtocol } from '../protocol.js';
+import { type FormatNode, fileNode, standalone } from '../qemu/block-node.js';
 import { openByQemu } from '../qemu/qemu-nbd.js';
 import { findOthers } from './find-others.js';
 
@@ -12,8 +13,6 @@ export interface OpenForeignOptions extends Omit<OpenRawOptions, 'access'> {
   readonly trusted: boolean;
 }
 
-/** Formats whose images may stand on others: QEMU is told that this one does not. */
-const withBacking: readonly ForeignFormat[] = ['vmdk', 'qed', 'qcow'];
 /** Formats that are known by so little that whoever means them says so. */
 const onlySaid: readonly ForeignFormat[] = ['qcow', 'bochs', 'cloop', 'dmg'];
 /** Extents of a VMDK descriptor; VMware's own have one for each 2 GB. */
@@ -23,8 +22,9 @@ const mostExtents = 4096;
  * Opens an image of a format that QEMU reads for us, after a look of our own at its header.
  *
  * @param file its bytes, locked for reading; closed with the device. When this rejects it stays open
- * @throws {DiskError} UNSAFE (`reason`: `other-file`) when it names another file, or is text, and the format was not said;
- * UNSUPPORTED (`reason`: `backing-file`, `protocol`, `extent`, `not-a-file`); CORRUPT; as {@link openByQemu}
+ * @throws {DiskError} when the format was not said, UNSAFE (`reason`: `other-file`) of one that names another file, or is
+ * text, and (`reason`: `format`) of a format that has to be; UNSUPPORTED (`reason`: `backing-file`, `protocol`, `extent`,
+ * `extents`, `not-a-file`); CORRUPT; as {@link openByQemu}
  */
 export async function openForeign(
   path: string,
@@ -42,18 +42,14 @@ export async function openForeign(
   if (parent !== undefined) throw refuseParent(path, format, parent, trusted);
   if (extents !== undefined) checkExtents(path, format, extents, trusted);
   const node: FormatNode = {
-    driver: format,
     // The names in a descriptor count from its own folder.
-    file: extents === undefined ? place : { ...place, filename: resolve(path) },
-    ...(withBacking.includes(format) ? { backing: null } : {}),
+    ...standalone(format, extents === undefined ? place : { ...place, filename: resolve(path) }),
     // Each extent that we have seen is a file; one that we have not seen makes QEMU say so.
     ...Object.fromEntries((extents ?? []).map((_, i) => [`extents.${i}.driver`, 'file'])),
     ...(forceShare === true ? { 'force-share': true } : {}),
   };
   return await openByQemu({ path, node, access: 'read', owned: [file], signal, onWarning });
 }
-
-const startsWithProtocol = (name: string) => /^[^/]*:/.test(name);
 
 /** What an image stands on is never opened, nor passed over: it holds a part of the disk. */
 function refuseParent(path: string, format: string, parent: string, trusted: boolean): DiskError {
@@ -62,7 +58,7 @@ function refuseParent(path: string, format: string, parent: string, trusted: boo
     const message = `${path}: is a ${format} image by its first bytes, which a guest may have written, and stands on another, ${parent}: if you know both, ${flatten}`;
     return new DiskError('UNSAFE', message, { device: path, reason: 'other-file' });
   }
-  const protocol = startsWithProtocol(parent);
+  const protocol = hasProtocol(parent);
   const message = protocol
     ? `${path}: names what it stands on by a protocol, which is not followed: ${parent}`
     : `${path}: stands on another image, ${parent}, which disktool does not open below a ${format} image: ${flatten}`;
@@ -75,7 +71,7 @@ function checkExtents(path: string, format: string, extents: readonly string[], 
     const message = `${path}: is a ${format} image by its first bytes, which a guest may have written, and ${named}: if it is one, say --format ${format}`;
     throw new DiskError('UNSAFE', message, { device: path, reason: 'other-file' });
   }
-  const wrong = extents.find(startsWithProtocol);
+  const wrong = extents.find(hasProtocol);
   if (wrong !== undefined) {
     const message = `${path}: names an extent by a protocol, which is not followed: ${wrong}`;
     throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'protocol' });

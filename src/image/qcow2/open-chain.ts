@@ -1,8 +1,7 @@
 import type { BlockDevice } from '../../device/block-device.js';
-import { DiskError } from '../../error/disk-error.js';
 import { detectImageFormat } from '../image-format.js';
 import type { OpenRawOptions } from '../open-raw.js';
-import { type Above, besides, checkLink, keyOf, openPart, refuseOthers } from './parts.js';
+import { type Above, besides, checkLink, foreignBelow, keyOf, openPart, refuseOthers } from './parts.js';
 import { openQcow2, readQcow2Header } from './qcow2.js';
 
 export interface OpenChainOptions extends Omit<OpenRawOptions, 'access'> {
@@ -67,10 +66,7 @@ async function openBacking(
   try {
     const found = format ?? (await detectImageFormat(file));
     if (found === 'raw') return file;
-    if (found !== 'qcow2') {
-      const message = `${place}: the backing file of ${path} is a ${found} image, which disktool does not read yet`;
-      throw new DiskError('UNSUPPORTED', message, { device: place, reason: `format-${found}` });
-    }
+    if (found !== 'qcow2') throw foreignBelow(path, place, found);
     // What was only found out is not believed any further.
     return await openLink(place, file, { ...options, trusted: format !== undefined, snapshot: undefined }, above);
   } catch (error) {

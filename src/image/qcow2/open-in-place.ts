@@ -5,7 +5,7 @@ import { detectImageFormat } from '../image-format.js';
 import { type FormatNode, fileNode } from '../qemu/block-node.js';
 import { openByQemu } from '../qemu/qemu-nbd.js';
 import type { OpenChainOptions } from './open-chain.js';
-import { type Above, besides, checkLink, keyOf, openPart, refuseOthers } from './parts.js';
+import { type Above, besides, checkLink, foreignBelow, keyOf, openPart, refuseOthers } from './parts.js';
 import { type Qcow2Header, readQcow2Header } from './qcow2.js';
 
 export interface OpenInPlaceOptions extends Omit<OpenChainOptions, 'snapshot' | 'forceShare'> {
@@ -112,10 +112,7 @@ async function backingNode(
   checkLink(place, key, above);
   const found = backingFormat ?? (await detectImageFormat(file));
   if (found === 'raw') return { driver: 'raw', file: fileNode(place, file) };
-  if (found !== 'qcow2') {
-    const message = `${place}: the backing file of ${path} is a ${found} image, which is not opened below another`;
-    throw new DiskError('UNSUPPORTED', message, { device: place, reason: `format-${found}` });
-  }
+  if (found !== 'qcow2') throw foreignBelow(path, place, found);
   const header = await readQcow2Header(file, { signal });
   // What was only found out is not believed any further.
   if (backingFormat === undefined) refuseOthers(place, header, above);

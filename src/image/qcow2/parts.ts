@@ -4,6 +4,7 @@ import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
 import { identify } from '../../host/file-identity.js';
 import { isUri, type OpenRawOptions, openRaw } from '../open-raw.js';
+import { hasProtocol } from '../protocol.js';
 import type { Qcow2Header } from './header.js';
 
 /** The other files that an image names: where they are, and how they are opened. */
@@ -42,7 +43,7 @@ export async function openPart(
  * @throws {DiskError} UNSUPPORTED (`reason`: `protocol`)
  */
 export function besides(path: string, name: string, what: string): string {
-  if (/^[^/]*:/.test(name)) {
+  if (hasProtocol(name)) {
     const message = `${path}: names its ${what} by a protocol, which is not followed: ${name}`;
     throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'protocol' });
   }
@@ -52,6 +53,15 @@ export function besides(path: string, name: string, what: string): string {
     throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'protocol' });
   }
   return join(dirname(path), name);
+}
+
+/** Below a qcow2 image stand raw and qcow2 images alone. */
+export function foreignBelow(path: string, place: string, format: string): DiskError {
+  const message = `${place}: the backing file of ${path} is a ${format} image, which is not opened below another`;
+  return new DiskError('UNSUPPORTED', `${message}: make a whole image of it first: qemu-img convert`, {
+    device: place,
+    reason: `format-${format}`,
+  });
 }
 
 /** What makes two images the same file; undefined for what is no file of this machine. */

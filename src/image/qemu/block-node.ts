@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
+import type { ForeignFormat } from '../image-format.js';
 
 /** A file as QEMU is to open it: QAPI BlockdevOptionsFile. */
 export interface FileNode {
@@ -16,6 +17,14 @@ export interface FormatNode {
   readonly backing?: FormatNode | null;
   readonly 'force-share'?: true;
   readonly [option: string]: unknown;
+}
+
+/** Formats whose images may stand on others. */
+const withBacking: readonly ForeignFormat[] = ['vmdk', 'qed', 'qcow'];
+
+/** An image that stands on no other, which QEMU is told where it would look for one. */
+export function standalone(driver: ForeignFormat, file: FileNode): FormatNode {
+  return { driver, file, ...(withBacking.includes(driver) ? { backing: null } : {}) };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { roundUp } from '../../binary/convert.js';
 import type { BlockDevice } from '../../device/block-device.js';
-import { procPath } from '../../image/qemu/block-node.js';
+import { procPath, standalone } from '../../image/qemu/block-node.js';
 import { type CreatedFormat, createByQemu } from '../../image/qemu/create-image.js';
 import { openByQemu } from '../../image/qemu/qemu-nbd.js';
 import { NewFile, type NewFileOptions } from './new-file.js';
@@ -8,8 +8,6 @@ import type { Output } from './output.js';
 import { WholeBlocks } from './whole-blocks.js';
 
 const sector = 512n;
-/** Formats whose images may stand on others: QEMU is told that this one does not. */
-const withBacking: readonly CreatedFormat[] = ['vmdk', 'qed'];
 
 /** A new file that holds the copy as an image of a format that QEMU writes. Zeros take no room in it. */
 export class QemuOutput implements Output {
@@ -42,11 +40,7 @@ export class QemuOutput implements Output {
       await createByQemu(file.fd, { format, size, path, signal });
       const disk = await openByQemu({
         path: name,
-        node: {
-          driver: format,
-          file: { driver: 'file', filename: procPath(file.fd) },
-          ...(withBacking.includes(format) ? { backing: null } : {}),
-        },
+        node: standalone(format, { driver: 'file', filename: procPath(file.fd) }),
         access: 'write',
         owned: [],
         signal,
