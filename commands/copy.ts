@@ -74,7 +74,7 @@ DST has the format of the image: the copy of a qcow2 image is one that stands on
       copyImage(source, destination, options, context),
     );
     const how = result.cloned ? 'shared with the source' : `${formatSize(result.written)} written`;
-    if (!silent) this.log(`${destination}: ${formatSize(result.size)}, ${how}`);
+    if (!silent) this.log(`${destination}: ${result.format}, ${formatSize(result.size)}, ${how}`);
     return result;
   }
 }

@@ -33,6 +33,14 @@ it('--convert, --compress and -o say what the copy is, and --json tells', async 
   }
 });
 
+test('the line about a copy says its format, whatever its name says', async () => {
+  const { source, to } = await rawImage(noise(4096));
+  expect((await disktool(['copy', source, to])).stdout).toBe(`${to}: raw, 4.0K, 4.0K written`);
+  const other = `${to}.img`;
+  const said = await disktool(['sparsify', source, '--output', other, '--convert', 'qcow2']);
+  expect(said.stdout).toContain(`${other}: qcow2, 4.0K, takes `);
+});
+
 test('refuses what would be passed over, and options that it does not know, in words', async () => {
   const { folder, source, to } = await rawImage(noise(4096));
   const qcow2 = ['--convert', 'qcow2'];

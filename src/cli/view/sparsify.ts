@@ -29,7 +29,7 @@ export function describeSparsify(report: SparsifyReport): string {
       );
     } else if (output !== undefined) {
       const takes = allocatedAfter === undefined ? '' : `, takes ${formatSize(allocatedAfter)}`;
-      lines.push(`${output}: ${formatSize(report.size)}${takes}; ${image} is as it was`);
+      lines.push(`${output}: ${report.format ?? 'raw'}, ${formatSize(report.size)}${takes}; ${image} is as it was`);
     } else if (allocatedBefore !== undefined && allocatedAfter !== undefined) {
       const saved = allocatedBefore - allocatedAfter;
       const change = saved < 0n ? `${formatSize(-saved)} more` : `${formatSize(saved)} given back`;
