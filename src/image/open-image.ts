@@ -26,6 +26,9 @@ export interface OpenOptions extends OpenRawOptions, SourceOptions {
   readonly shrinks?: boolean | undefined;
 }
 
+/** What to do with a disk that can only be read. */
+const readingInstead = 'make a copy (copy, or sparsify --output), or serve it with --read-only or --cow';
+
 const formats = new WeakMap<BlockDevice, ImageFormat>();
 const files = new WeakMap<BlockDevice, BlockDevice>();
 
@@ -91,7 +94,9 @@ async function openFormat(path: string, file: BlockDevice, found: string, option
     return await openQcow2Chain(path, file, { ...options, trusted });
   }
   if (snapshot !== undefined) {
-    throw new DiskError('USAGE', `${path}: a snapshot is only read, never changed`, { device: path });
+    throw new DiskError('USAGE', `${path}: a snapshot is only read, never changed: ${readingInstead}`, {
+      device: path,
+    });
   }
   const { openQcow2InPlace } = await import('./qcow2/open-in-place.js');
   return await openQcow2InPlace(path, file, { ...options, trusted });
@@ -118,7 +123,7 @@ async function warnOfRefusal(path: string, file: BlockDevice, options: OpenInPla
 function onlyRead(path: string, format: string): DiskError {
   return new DiskError(
     'UNSUPPORTED',
-    `${path}: is a ${format} image, which is only read: copy it with --convert raw, or serve it with --cow`,
+    `${path}: is a ${format} image, which is not changed in place: ${readingInstead}`,
     { device: path, reason: `format-${format}` },
   );
 }

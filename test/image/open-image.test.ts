@@ -331,7 +331,7 @@ withQemu('changes no image of the formats that QEMU reads, unless they are to be
     await run('qemu-img', ['create', '-q', '-f', format, path, '1M']);
     await expect(openImage(path, { access: 'write' })).rejects.toMatchObject({
       code: 'UNSUPPORTED',
-      message: `${path}: is a ${format} image, which is only read: copy it with --convert raw, or serve it with --cow`,
+      message: `${path}: is a ${format} image, which is not changed in place: make a copy (copy, or sparsify --output), or serve it with --read-only or --cow`,
     });
     expect(await openAndClose(path, { access: 'write', format: 'raw' })).toEqual([]);
   }

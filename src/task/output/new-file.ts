@@ -148,7 +148,7 @@ export class NewFile implements Output {
 }
 
 export function alreadyThere(name: string): DiskError {
-  return new DiskError('UNSAFE', `${name} is there already: choose another name, or force its replacement`, {
+  return new DiskError('UNSAFE', `${name} is there already: choose another name, or replace it with --force`, {
     device: name,
     errno: 'EEXIST',
     reason: 'output-exists',
