@@ -13,7 +13,7 @@ export default class Copy extends BaseCommand<typeof Copy> {
   static override description =
     `Copies a disk image. Blocks of zeros become holes, and where the file system can share blocks nothing is copied at all.
 
-DST has the format of the image: the copy of a qcow2 image is one that stands on no other, whatever the image stands on, and is not compressed unless --compress says so. It appears whole or not at all, and is on the disk when the command ends. A raw copy may go to a block device or an NBD export, which is written in place, or to a pipe, to which everything is written, zeros too.`;
+DESTINATION has the format of the image, whatever its name: the copy of a qcow2 image is one that stands on no other, whatever the image stands on, and is not compressed unless --compress says so. It appears whole or not at all, and is on the disk when the command ends. A raw copy may go to a block device or an NBD export, which is written in place, or to a pipe, to which everything is written, zeros too.`;
   static override examples = [
     { description: 'Copy an image', command: '<%= config.bin %> copy guest.img backup.img' },
     {

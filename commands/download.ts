@@ -8,9 +8,9 @@ import { type DownloadResult, download } from '../src/task/download.js';
 export default class Download extends BaseCommand<typeof Download> {
   static override summary = 'copy a partition out of a disk image';
   static override description =
-    `Copies one device of a guest, as the guest names it, to a sparse file or to standard output.
+    `Copies one device of a guest, as the guest names it, to a sparse file, a block device, an NBD export or standard output: its bytes, whatever the format of the image.
 
-OUT appears whole or not at all, and is on the disk when the command ends.`;
+OUTPUT appears whole or not at all, and is on the disk when the command ends.`;
   static override examples = [
     { description: 'The first partition', command: '<%= config.bin %> download guest.img /dev/sda1 root.img' },
     { description: 'By its label', command: '<%= config.bin %> download guest.img LABEL=root root.img' },

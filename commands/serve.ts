@@ -22,22 +22,23 @@ export default class Serve extends BaseCommand<typeof Serve> {
   static override description =
     `Serves until SIGINT or SIGTERM, until the command of --run ends, or the client of --single leaves; then answers what it has received, makes it durable and exits with status 0, or that of the command. One line for each export says where, once clients can connect; with --json, one document.
 
-Nobody else can write to an image while it is served. Room that clients trim or zero is given back to the host. To a qcow2 image, QEMU writes for them (qemu-nbd); an image that another one in its folder stands on is only served with --read-only or --cow.
+Nobody else can write to an image while it is served. Room that clients trim or zero is given back to the host. To a qcow2 image, QEMU writes for them (qemu-nbd); images of formats other than raw and qcow2, and one that another one in its folder stands on, are only served with --read-only or --cow.
 
 Sockets that systemd has opened (LISTEN_FDS) are used where there are any.
 
 Layers stand between the disk and its clients in one order, from the disk outwards: --cow, --round-up and --round-down, errors, delays, --rate, --stats, --log.`;
   static override usage = 'serve IMAGE | --file PATH | --memory SIZE | --export NAME=IMAGE… [FLAGS]';
   static override examples = [
+    { description: 'Serve an image on this machine, port 10809', command: '<%= config.bin %> serve a.img' },
     {
-      description: 'Serve an image on this machine, port 10809, and look at it',
-      command: '<%= config.bin %> serve a.img &\nnbdinfo nbd://localhost',
+      description: 'Serve an image to one command',
+      command: "<%= config.bin %> serve a.qcow2 --read-only --run 'nbdinfo $uri'",
     },
     {
-      description: 'A new file, on a socket that only its owner can use; and a disk of 7 exabytes',
-      command:
-        'truncate -s 10G temp\n<%= config.bin %> serve --file temp --socket temp.sock\n<%= config.bin %> serve --memory 7E',
+      description: 'A new file, on a socket that only its owner can use',
+      command: 'truncate -s 10G temp && <%= config.bin %> serve --file temp --socket temp.sock',
     },
+    { description: 'A disk of 7 exabytes, in memory', command: '<%= config.bin %> serve --memory 7E' },
     {
       description: 'One partition, only to be read',
       command: '<%= config.bin %> serve a.img --partition /dev/sda1 --read-only',
@@ -47,13 +48,12 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       command: "<%= config.bin %> serve a.img --cow --run 'qemu-system-x86_64 -m 1G -drive file=$uri,format=raw'",
     },
     {
-      description: 'A disk whose reads fail while a file exists',
-      command:
-        '<%= config.bin %> serve a.img --error-read-file /tmp/inject &\ntouch /tmp/inject   # every read fails with EIO\nrm /tmp/inject      # and the disk is well again',
+      description: 'A disk whose reads fail with EIO from "touch /tmp/inject" to "rm /tmp/inject"',
+      command: '<%= config.bin %> serve a.img --error-read-file /tmp/inject',
     },
     {
       description: 'To other machines, for who has a key alone',
-      command: 'psktool -u alice -p keys.psk\n<%= config.bin %> serve a.img --bind 0.0.0.0 --tls-psk keys.psk',
+      command: 'psktool -u alice -p keys.psk && <%= config.bin %> serve a.img --bind 0.0.0.0 --tls-psk keys.psk',
     },
   ];
   static override enableJsonFlag = true;

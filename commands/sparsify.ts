@@ -17,7 +17,7 @@ export default class Sparsify extends BaseCommand<typeof Sparsify> {
 
 No byte in use is touched, and the image is whole whenever the work is stopped. A filesystem whose word cannot be believed (it was not unmounted in good order, it has errors, its guest is hibernated) is left alone; the status is then 3.
 
-A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refused when it holds internal snapshots, needs a repair, or keeps its data elsewhere; and, without --force, when it stands on a backing file, of which nothing is given back. An image that another one stands on must never be changed: those in its own folder are looked at, and overlays that lie elsewhere and are not in use cannot be found.`;
+A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refused when it holds internal snapshots, needs a repair, or keeps its data elsewhere; and, without --force, when it stands on a backing file, of which nothing is given back. An image that another one stands on must never be changed: those in its own folder are looked at, and overlays that lie elsewhere and are not in use cannot be found. Images of other formats are not changed in place: --output writes a copy.`;
   static override examples = [
     { description: 'Shrink an image in place', command: '<%= config.bin %> sparsify guest.img' },
     { description: 'See what that would give back', command: '<%= config.bin %> sparsify --dry-run guest.img' },
@@ -46,7 +46,7 @@ A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refuse
       summary: 'write a copy to this file (a raw one to a block device or NBD URI too), and leave the image as it is',
       helpValue: 'OUT',
     }),
-    'dry-run': Flags.boolean({ char: 'n', summary: 'say what would be given back, and change nothing' }),
+    'dry-run': Flags.boolean({ char: 'n', summary: 'say what would be given back (zeros apart), and change nothing' }),
     ignore: Flags.string({
       summary: 'leave this partition alone',
       helpValue: 'DEVICE',

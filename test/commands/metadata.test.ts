@@ -30,6 +30,10 @@ test.each(commands.map((command) => [command.id, command] as const))(
   (_, command) => {
     expect(command.summary).toMatch(/^[a-z].*[^.]$/);
     expect(command.examples?.length).toBeGreaterThan(0);
+    // oclif would show several lines as one command.
+    for (const example of command.examples ?? []) {
+      expect(typeof example === 'string' ? example : example.command).not.toContain('\n');
+    }
   },
 );
 
