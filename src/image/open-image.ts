@@ -85,6 +85,7 @@ async function openFormat(path: string, file: BlockDevice, found: string, option
   if (found === 'raw') return file;
   if (found !== 'qcow2') {
     if (access === 'write' || !isForeignFormat(found)) throw onlyRead(path, found);
+    if (options.shrinks === true) options.onWarning?.(wouldBeRefused(onlyRead(path, found)));
     const { openForeign } = await import('./foreign/open-foreign.js');
     return await openForeign(path, file, found, { ...options, trusted });
   }
@@ -116,9 +117,11 @@ async function warnOfRefusal(path: string, file: BlockDevice, options: OpenInPla
     await checkInPlace(path, file, options);
   } catch (error) {
     if (!hasCode(error, 'UNSAFE')) throw error;
-    options.onWarning?.(`would be refused in place: ${error.message}`);
+    options.onWarning?.(wouldBeRefused(error));
   }
 }
+
+const wouldBeRefused = ({ message }: DiskError) => `would be refused in place: ${message}`;
 
 function onlyRead(path: string, format: string): DiskError {
   return new DiskError(

@@ -80,7 +80,7 @@ async function blockDevice(fd: number, { name, access }: Opening, guard?: HeadGu
 }
 
 /** Passes on each message the first time alone: several ways of looking find the same writer. */
-function once(onWarning: ShareOptions['onWarning']): ShareOptions['onWarning'] {
+export function once(onWarning: ShareOptions['onWarning']): ShareOptions['onWarning'] {
   const said = new Set<string>();
   return (message) => {
     if (!said.has(message)) onWarning?.(message);

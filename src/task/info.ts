@@ -1,6 +1,7 @@
 import { DiskError } from '../error/disk-error.js';
 import { describeChain, type ImageFacts } from '../image/describe-chain.js';
 import { openImage, type SourceOptions } from '../image/open-image.js';
+import { once } from '../image/open-raw.js';
 import { type PartitionTable, readPartitionTable } from '../volume/partition-table.js';
 import type { TaskContext } from './context.js';
 
@@ -25,15 +26,15 @@ export interface DiskInfo {
  * @throws {DiskError} when not even the first bytes of the image can be read; CANCELLED
  */
 export async function imageInfo({ image, ...source }: InfoOptions, context: TaskContext = {}): Promise<DiskInfo> {
-  const { signal, onWarning } = context;
+  const { signal } = context;
+  const onWarning = once(context.onWarning);
   const [top, ...below] = await describeChain(image, { ...source, signal, onWarning });
   if (top === undefined) throw new Error('a chain without images');
   let virtualSize = top.virtualSize;
   let partitionTable: PartitionTable | undefined;
   const problems = [...top.problems];
   try {
-    // Everybody who has it open has been warned of by now.
-    await using disk = await openImage(image, { ...source, access: 'read', signal });
+    await using disk = await openImage(image, { ...source, access: 'read', signal, onWarning });
     virtualSize ??= disk.facts.size;
     partitionTable = await readPartitionTable(disk, { signal });
   } catch (error) {

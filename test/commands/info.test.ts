@@ -266,6 +266,14 @@ describe('disktool info of a partitioned disk', () => {
   });
 });
 
+it('a raw image that ends like a fixed VHD comes with a warning', async () => {
+  const path = join(await temporaryFolder(), 'a.vhd');
+  await run('qemu-img', ['create', '-q', '-f', 'vpc', '-o', 'subformat=fixed', path, '1M']);
+  const warnings: string[] = [];
+  await imageInfo({ image: path }, { onWarning: (text) => warnings.push(text) });
+  expect(warnings).toEqual([expect.stringContaining('say --format vpc')]);
+});
+
 async function poke(path: string, offset: number, bytes: string): Promise<void> {
   const file = await open(path, 'r+');
   try {

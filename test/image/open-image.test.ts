@@ -337,6 +337,27 @@ withQemu('changes no image of the formats that QEMU reads, unless they are to be
   }
 });
 
+test('knows an image that is shorter than a sector: a VMDK descriptor, which is never taken for a raw disk', async () => {
+  const path = join(await temporaryFolder(), 'a.vmdk');
+  await writeFile(path, '# Disk DescriptorFile\nversion=1\nCID=fffffffe\nRW 2048 SPARSE "a-s001.vmdk"\n');
+  await expect(openImage(path, { access: 'read' })).rejects.toMatchObject({
+    code: 'UNSAFE',
+    facts: { reason: 'other-file' },
+  });
+  await expect(openImage(path, { access: 'write' })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+});
+
+test('warns that an image which is only read would be refused in place', async () => {
+  const path = join(await temporaryFolder(), 'a.vdi');
+  const bytes = Buffer.alloc(4096);
+  bytes.writeUInt32LE(0xbeda107f, 64);
+  await writeFile(path, bytes);
+  const warnings: string[] = [];
+  const opened = openImage(path, { access: 'read', shrinks: true, onWarning: (text) => warnings.push(text) });
+  await expect(opened).rejects.toMatchObject({ code: 'UNSAFE' });
+  expect(warnings).toEqual([expect.stringContaining('would be refused in place')]);
+});
+
 test('opens files shorter than any signature', async () => {
   const path = join(await temporaryFolder(), 'empty');
   await writeFile(path, '');

@@ -87,7 +87,10 @@ function refuseState(path: string, header: Qcow2Header, { shrinks = false, force
   if (!shrinks) return;
   if (snapshots > 0) {
     const which = snapshots === 1 ? 'an internal snapshot, which keeps' : `${snapshots} internal snapshots, which keep`;
-    refuse('snapshots', `holds ${which} what is given back: delete them first, or make a small copy with --output`);
+    refuse(
+      'snapshots',
+      `holds ${which} what is given back: delete them first, or make a small copy: sparsify --output`,
+    );
   }
   if (header.backingFile !== undefined && !force) {
     const only = 'only what it holds itself can be given back, and what lies below stays';
