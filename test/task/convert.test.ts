@@ -186,3 +186,12 @@ describe('sparsify to a copy', () => {
     });
   }
 });
+
+it('a qcow2 image is not replaced by a copy of itself', async () => {
+  const path = join(await temporaryFolder(), 'a.qcow2');
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', path, '1M']);
+  const before = await readFile(path);
+  const message = `${path} is the source itself: choose another name`;
+  await expect(copy(path, path, { force: true })).rejects.toMatchObject({ code: 'USAGE', message });
+  expect((await readFile(path)).equals(before)).toBe(true);
+});
