@@ -10,7 +10,7 @@ export default class Download extends BaseCommand<typeof Download> {
   static override description =
     `Copies one device of a guest, as the guest names it, to a sparse file, a block device, an NBD export or standard output: its bytes, whatever the format of the image.
 
-OUTPUT appears whole or not at all, and is on the disk when the command ends.`;
+A file appears whole or not at all, and is on the disk when the command ends. A block device or an NBD export is written in place.`;
   static override examples = [
     { description: 'The first partition', command: '<%= config.bin %> download guest.img /dev/sda1 root.img' },
     { description: 'By its label', command: '<%= config.bin %> download guest.img LABEL=root root.img' },
