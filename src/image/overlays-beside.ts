@@ -1,4 +1,4 @@
-import { opendir, stat } from 'node:fs/promises';
+import { opendir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { BlockDevice } from '../device/block-device.js';
 import { FileDevice } from '../device/file-device.js';
@@ -13,7 +13,8 @@ const mostFiles = 4096;
 
 /**
  * Refuses to change an image that another one in its folder stands on: that other would be destroyed, and nothing tells,
- * as long as it is closed. Overlays in other folders are not found.
+ * as long as it is closed. Where its path is a symbolic link, the folder of what that leads to is looked at as well.
+ * Overlays in other folders are not found.
  *
  * @param file the image's own, open
  * @throws {DiskError} UNSAFE (`reason`: `backing-of`)
@@ -26,7 +27,24 @@ export async function refuseBackingOf(
   const { hostFile } = file.facts;
   if (hostFile === undefined || hostFile.kind === 'block') return;
   const { key } = identify(await statFile(hostFile.fd, path));
-  const folder = dirname(resolve(path));
+  const places = new Set([resolve(path), await realpath(path).catch(() => resolve(path))]);
+  const folders = new Set([...places].map((place) => dirname(place)));
+  const names = [...places].map((place) => basename(place));
+  for (const folder of folders) await refuseBackingIn(folder, { path, key, names }, onWarning);
+}
+
+interface Base {
+  readonly path: string;
+  readonly key: string;
+  /** What it is called. */
+  readonly names: readonly string[];
+}
+
+async function refuseBackingIn(
+  folder: string,
+  { path, key, names }: Base,
+  onWarning: ((message: string) => void) | undefined,
+): Promise<void> {
   let looked = 0;
   const entries = await opendir(folder).catch(() => undefined);
   if (entries === undefined) return;
@@ -34,14 +52,14 @@ export async function refuseBackingOf(
     if (!entry.isFile() && !entry.isSymbolicLink()) continue;
     if (++looked > mostFiles) {
       onWarning?.(
-        `${path}: whether another image stands on it was looked for in ${mostFiles} files beside it, of more`,
+        `${path}: whether another image stands on it was looked for in ${mostFiles} files of ${folder}, of more`,
       );
       return;
     }
     const name = await backingNameOf(join(folder, entry.name), key).catch(() => undefined);
-    if (name === undefined || !(await namesFile(name, folder, key, basename(path)))) continue;
+    if (name === undefined || !(await namesFile(name, folder, key, names))) continue;
     const why = 'changing it would destroy that one: merge it into this one first (qemu-img commit), or work on a copy';
-    throw new DiskError('UNSAFE', `${path}: is the backing file of ${join(dirname(path), entry.name)}: ${why}`, {
+    throw new DiskError('UNSAFE', `${path}: is the backing file of ${join(folder, entry.name)}: ${why}`, {
       device: path,
       reason: 'backing-of',
     });
@@ -64,8 +82,8 @@ async function backingNameOf(path: string, key: string): Promise<string | undefi
 }
 
 /** Whether a backing file's name means this file. A name in QEMU's json: notation may hold it anywhere. */
-async function namesFile(name: string, folder: string, key: string, ownName: string): Promise<boolean> {
-  if (/^json:/.test(name)) return name.includes(ownName);
+async function namesFile(name: string, folder: string, key: string, ownNames: readonly string[]): Promise<boolean> {
+  if (/^json:/.test(name)) return ownNames.some((own) => name.includes(own));
   const plain = name.replace(/^file:/, '');
   const place = isAbsolute(plain) ? plain : join(folder, plain);
   const stats = await stat(place, { bigint: true }).catch(() => undefined);

@@ -146,6 +146,7 @@ it('an image that another one beside it stands on is refused, qcow2 and raw, by 
     await run('qemu-img', ['create', '-q', '-f', format, path, '1M']);
     await mkdir(join(folder, 'sub'));
     await symlink(path, join(folder, 'link'));
+    await symlink('../base', join(folder, 'sub', 'away'));
     const names = [
       'base',
       path,
@@ -157,7 +158,10 @@ it('an image that another one beside it stands on is refused, qcow2 and raw, by 
     for (const name of names) {
       const overlay = join(folder, 'over.qcow2');
       await run('qemu-img', ['create', '-q', '-u', '-f', 'qcow2', '-b', name, '-F', format, overlay, '1M']);
-      expect({ name, error: await refusal(path, { force: true }) }).toEqual({ name, error: unsafe('backing-of') });
+      // However the image is reached.
+      for (const way of [path, join(folder, 'sub', 'away')]) {
+        expect({ name, error: await refusal(way, { force: true }) }).toEqual({ name, error: unsafe('backing-of') });
+      }
       await run('rm', [overlay]);
     }
     await (await opened(path, { format })).close();
