@@ -24,9 +24,10 @@ export function isForeignFormat(name: string): name is ForeignFormat {
 /** The format of an image as QEMU names it (`qcow2`, `vmdk`), by its signature; `raw` when it has none. */
 export async function detectImageFormat(device: BlockDevice): Promise<string> {
   const { size } = device.facts;
+  const start = await readView(device, 0n, toNumber(min(size, BigInt(imageHead.size))));
   // Of a shorter file, the rest is zeros.
   const head = new Uint8Array(imageHead.size);
-  await device.read(head.subarray(0, toNumber(min(size, BigInt(head.length)))), 0n);
+  head.set(new Uint8Array(start.buffer, start.byteOffset, start.byteLength));
   const view = imageHead.at(viewOf(head));
   const found = signatures.find(({ magic, field }) => Buffer.from(view[field]).toString('latin1').startsWith(magic));
   if (found !== undefined) return found.format;

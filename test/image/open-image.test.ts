@@ -2,7 +2,7 @@ import { existsSync, linkSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, readlink, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { openImage } from '../../src/image/open-image.js';
+import { formatOf, openImage } from '../../src/image/open-image.js';
 import { hold, isLocked } from '../support/hold.js';
 import { needs } from '../support/needs.js';
 import { attempt, run } from '../support/run.js';
@@ -167,6 +167,23 @@ withNbdkit('refuses beside a writer that takes no locks, forced or not', async (
   const busy = { code: 'BUSY', message: expect.stringContaining(`process ${pid} (nbdkit)`) };
   await expect(openImage(path, { access: 'write', force: true })).rejects.toMatchObject(busy);
   await expect(openImage(path, { access: 'read' })).rejects.toMatchObject(busy);
+});
+
+const withPolicy = needs({ programs: ['nbdkit', 'qemu-img'] });
+withPolicy('finds out the format of an export that takes requests of whole blocks of 4096 bytes alone', async () => {
+  const path = join(await temporaryFolder(), 'a.qcow2');
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', path, `${size}`]);
+  // A whole number of blocks.
+  await truncate(path, 1 << 20);
+  const socket = `${path}.sock`;
+  const policy = ['blocksize-minimum=4096', 'blocksize-preferred=4096', 'blocksize-error-policy=error'];
+  const args = ['-f', '-r', '-U', socket, '--filter=blocksize-policy', 'file', path, ...policy];
+  await hold('nbdkit', args, () => existsSync(socket));
+  await using disk = await openImage(`nbd+unix:///?socket=${socket}`, { access: 'read' });
+  expect(formatOf(disk)).toBe('qcow2');
+  const first = Buffer.alloc(512, 1);
+  await disk.read(first, 0n);
+  expect(first.equals(Buffer.alloc(512))).toBe(true);
 });
 
 test('lists three of those who have it open, and counts the rest', async () => {
