@@ -99,6 +99,20 @@ describe('a copy in a format that QEMU writes', () => {
     expect((await readdir(folder)).toSorted()).toEqual(['a.img', 'huge.img']);
   });
 
+  it('is given up when QEMU does not end in good order, though all was written', async () => {
+    const { folder, source } = await disk();
+    const programs = await mkdtemp(join(folder, 'bin-'));
+    const real = (await run('sh', ['-c', 'command -v qemu-nbd'])).trim();
+    // All but how it ends is QEMU's own.
+    const wrapped = `#!/bin/sh\nsh -c 'LISTEN_PID=$$; export LISTEN_PID; exec ${real} "$@"' sh "$@"\nexit 1\n`;
+    await writeFile(join(programs, 'qemu-nbd'), wrapped, { mode: 0o755 });
+    const env = { PATH: `${programs}:${process.env.PATH}` };
+    const args = [disktoolPath, 'copy', '--convert', 'parallels', source, join(folder, 'x.hdd')];
+    const failed = await execa(process.execPath, args, { env, reject: false });
+    expect(failed).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('x.hdd: QEMU was ended before') });
+    expect(await readdir(folder)).not.toContain('x.hdd');
+  });
+
   it('is there as a whole or not at all after SIGKILL at any moment', async () => {
     const { folder, source } = await disk();
     const outputs = await mkdtemp(join(folder, 'out-'));

@@ -7,15 +7,16 @@ export interface QemuDeviceOptions {
   /** Bytes: what the format allocates by. */
   readonly blockSize?: number | undefined;
   readonly owned: readonly BlockDevice[];
-  /** Waits for QEMU to end. */
-  readonly end: () => Promise<void>;
+  /** Waits for QEMU to end. Resolves to whether it did so in good order. */
+  readonly end: () => Promise<boolean>;
 }
 
 /** The disk in an image that QEMU has opened for us. */
 export class QemuDevice extends Layer {
   readonly name: string;
   readonly #owned: readonly BlockDevice[];
-  readonly #end: () => Promise<void>;
+  readonly #end: () => Promise<boolean>;
+  #endedWell = false;
 
   constructor(below: BlockDevice, { blockSize, owned, end }: QemuDeviceOptions) {
     const { minimum, preferred, maximum } = below.facts.blockSize;
@@ -27,6 +28,11 @@ export class QemuDevice extends Layer {
     this.name = below.name;
     this.#owned = owned;
     this.#end = end;
+  }
+
+  /** Once it is closed: whether QEMU has written all that it does at the end, and not been ended by somebody else before. */
+  get endedWell(): boolean {
+    return this.#endedWell;
   }
 
   protected doRead(into: Uint8Array, offset: Bytes, options: RequestOptions): Promise<void> {
@@ -57,7 +63,7 @@ export class QemuDevice extends Layer {
   protected override async doClose(): Promise<void> {
     try {
       await this.below.close();
-      await this.#end();
+      this.#endedWell = await this.#end();
     } finally {
       for (const device of this.#owned) await device.close();
     }

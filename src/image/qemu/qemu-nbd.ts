@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { type ActivatedProgram, startActivated } from '../../host/activated-program.js';
-import { requireProgram } from '../../host/process.js';
+import { type Ended, requireProgram } from '../../host/process.js';
 import { NbdDevice } from '../../nbd/index.js';
 import type { FormatNode } from './block-node.js';
 import { complaintAsError, tidyComplaint } from './complaint.js';
@@ -43,8 +43,9 @@ export async function openByQemu(options: QemuOptions): Promise<QemuDevice> {
     const name = `${node.driver} of ${path}`;
     const disk = await NbdDevice.over(qemu.socket, name, { access, signal, patience });
     const end = async () => {
-      await endOfQemu(qemu);
+      const ended = await endOfQemu(qemu);
       for (const line of tidyComplaint(qemu.complaint())) onWarning?.(`${path}: QEMU says: ${line}`);
+      return ended?.status === 0;
     };
     return new QemuDevice(disk, { blockSize, owned, end });
   } catch (error) {
@@ -56,13 +57,14 @@ export async function openByQemu(options: QemuOptions): Promise<QemuDevice> {
 }
 
 /** Our connection is closed, so it ends by itself. One that hangs in spite of that has nothing left that matters. */
-async function endOfQemu(qemu: ActivatedProgram): Promise<void> {
+async function endOfQemu(qemu: ActivatedProgram): Promise<Ended | undefined> {
   const stop = new AbortController();
   const late = sleep(grace, undefined, { signal: stop.signal }).then(
     () => qemu.send('SIGKILL'),
     () => {},
   );
-  await qemu.ended.catch(() => {});
+  const ended = await qemu.ended.catch(() => undefined);
   stop.abort();
   await late;
+  return ended;
 }

@@ -1,7 +1,8 @@
 import { roundUp } from '../../binary/convert.js';
-import type { BlockDevice } from '../../device/block-device.js';
+import { DiskError } from '../../error/disk-error.js';
 import { procPath, standalone } from '../../image/qemu/block-node.js';
 import { type CreatedFormat, createByQemu } from '../../image/qemu/create-image.js';
+import type { QemuDevice } from '../../image/qemu/qemu-device.js';
 import { openByQemu } from '../../image/qemu/qemu-nbd.js';
 import { NewFile, type NewFileOptions } from './new-file.js';
 import type { Output } from './output.js';
@@ -18,7 +19,7 @@ export class QemuOutput implements Output {
 
   private constructor(
     private readonly file: NewFile,
-    private readonly disk: BlockDevice,
+    private readonly disk: QemuDevice,
   ) {
     this.#blocks = new WholeBlocks(disk);
   }
@@ -74,6 +75,12 @@ export class QemuOutput implements Output {
     await this.disk.flush();
     // The image is whole when QEMU has ended.
     await this.disk.close();
+    if (!this.disk.endedWell) {
+      throw new DiskError('IO', `${this.name}: QEMU was ended before the image was whole: copy it again`, {
+        device: this.name,
+        reason: 'qemu',
+      });
+    }
     await this.file.finish();
   }
 
