@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -97,6 +97,16 @@ describe('a copy in a format that QEMU writes', () => {
     const without = await execa(process.execPath, args, { env, extendEnv: false, reject: false });
     expect(without).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('install qemu-utils') });
     expect((await readdir(folder)).toSorted()).toEqual(['a.img', 'huge.img']);
+  });
+
+  it('has nothing in it that its name could set: vmdk', async () => {
+    const { folder, source } = await disk();
+    for (const name of ['a\nparentFileNameHint="x".vmdk', 'b"parentCID=1".vmdk']) {
+      const to = join(folder, name);
+      expect(await disktool(['copy', '--convert', 'vmdk', source, to])).toMatchObject({ status: 0 });
+      await run('qemu-img', ['compare', '-f', 'raw', '-F', 'vmdk', source, to]);
+      expect((await readFile(to)).subarray(0, 64 << 10).includes('Hint')).toBe(false);
+    }
   });
 
   it('is given up when QEMU does not end in good order, though all was written', async () => {

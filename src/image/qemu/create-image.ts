@@ -22,11 +22,14 @@ export type CreatedFormat = (typeof createdFormats)[number];
 /** What keeps QEMU from changing the size: VHD counts in cylinders otherwise. */
 const options: Partial<Record<CreatedFormat, readonly string[]>> = { vpc: ['-o', 'force_size=on'] };
 
+/** What would end the name in the text of a VMDK descriptor, and go on as settings of it: the name of a parent, say. */
+const breaksLine = /["\p{Cc}]/u;
+
 export interface CreateOptions {
   readonly format: CreatedFormat;
   /** Bytes of the disk: whole sectors of 512. */
   readonly size: bigint;
-  /** What the image will be called: a VMDK image has its own name in it. */
+  /** What the image will be called: a VMDK image has its own name in it, unless that would break its descriptor. */
   readonly path: string;
   readonly signal?: AbortSignal | undefined;
 }
@@ -43,7 +46,8 @@ export async function createByQemu(fd: number, { format, size, path, signal }: C
     `a ${format} image is made by QEMU: install qemu-utils (qemu-img on Fedora)`,
   );
   await using folder = await PrivateFolder.create();
-  const link = folder.path(basename(path));
+  const own = basename(path);
+  const link = folder.path(breaksLine.test(own) ? `disk.${format}` : own);
   await symlink(procPath(fd), link).catch((error: unknown) => {
     throw wrapSystemError(`link ${link}`, error);
   });
