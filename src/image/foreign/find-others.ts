@@ -40,6 +40,20 @@ async function vdiOthers(file: BlockDevice, options: RequestOptions): Promise<Ot
     throw wrongMagic(file, vdiHeader.name, 'signature', header.signature.toString(16), vdiSignature.toString(16));
   }
   const { image_type: type, uuid_link: link, uuid_parent: parent } = header;
+  const { offset_data: data, blocks_allocated: blocks, block_size: block } = header;
+  // QEMU reads zeros behind the end of a file that was cut short, and its check looks past that.
+  const end = BigInt(data) + BigInt(blocks) * BigInt(block);
+  if (end > file.facts.size) {
+    const [actual, expected] = [`data up to byte ${end}`, `inside the file of ${file.facts.size} bytes`];
+    throw DiskError.corrupt({
+      structure: vdiHeader.name,
+      offset: 0n,
+      device: file.name,
+      field: 'blocks_allocated',
+      actual,
+      expected,
+    });
+  }
   const whole = type === vdiTypes.dynamic || type === vdiTypes.fixed;
   return { parent: whole && isZero(link) && isZero(parent) ? undefined : 'a parent' };
 }

@@ -1,10 +1,12 @@
-import { resolve } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import type { ForeignFormat } from '../image-format.js';
 import type { OpenRawOptions } from '../open-raw.js';
 import { hasProtocol } from '../protocol.js';
 import { type FormatNode, fileNode, standalone } from '../qemu/block-node.js';
+import { checkByQemu } from '../qemu/check-image.js';
 import { openByQemu } from '../qemu/qemu-nbd.js';
 import { findOthers } from './find-others.js';
 
@@ -15,6 +17,8 @@ export interface OpenForeignOptions extends Omit<OpenRawOptions, 'access'> {
 
 /** Formats that are known by so little that whoever means them says so. */
 const onlySaid: readonly ForeignFormat[] = ['qcow', 'bochs', 'cloop', 'dmg'];
+/** Formats of which QEMU reads zeros where the file was cut short, unless it is asked to check them. */
+const checked: readonly ForeignFormat[] = ['vmdk', 'parallels', 'qed', 'vhdx'];
 /** Extents of a VMDK descriptor; VMware's own have one for each 2 GB. */
 const mostExtents = 4096;
 
@@ -38,9 +42,10 @@ export async function openForeign(
     const message = `${path}: is a ${format} image by its first bytes, which a guest may have written: if it is one, say --format ${format}`;
     throw new DiskError('UNSAFE', message, { device: path, reason: 'format' });
   }
-  const { parent, extents } = await findOthers[format](file, { signal });
+  const { parent, extents, flat = [] } = await findOthers[format](file, { signal });
   if (parent !== undefined) throw refuseParent(path, format, parent, trusted);
   if (extents !== undefined) checkExtents(path, format, extents, trusted);
+  for (const { name, end } of flat) await refuseCut(path, resolve(dirname(path), name), end);
   const node: FormatNode = {
     // The names in a descriptor count from its own folder.
     ...standalone(format, extents === undefined ? place : { ...place, filename: resolve(path) }),
@@ -48,6 +53,10 @@ export async function openForeign(
     ...Object.fromEntries((extents ?? []).map((_, i) => [`extents.${i}.driver`, 'file'])),
     ...(forceShare === true ? { 'force-share': true } : {}),
   };
+  if (checked.includes(format)) await checkByQemu(path, node, signal);
+  if (onlySaid.includes(format)) {
+    onWarning?.(`${path}: nobody can tell whether a ${format} image was cut short: it reads as zeros where it was`);
+  }
   return await openByQemu({ path, node, access: 'read', owned: [file], signal, onWarning });
 }
 
@@ -80,4 +89,13 @@ function checkExtents(path: string, format: string, extents: readonly string[], 
     const message = `${path}: has ${extents.length} extents, more than ${mostExtents}`;
     throw new DiskError('UNSUPPORTED', message, { device: path, reason: 'extents' });
   }
+}
+
+/** An extent that is shorter than the disk's part in it: QEMU would read zeros behind its end. */
+async function refuseCut(path: string, extent: string, end: bigint): Promise<void> {
+  // QEMU says of one that is not there, or is no file.
+  const stats = await stat(extent, { bigint: true }).catch(() => undefined);
+  if (stats === undefined || !stats.isFile() || stats.size >= end) return;
+  const message = `${path}: its extent ${extent} has ${stats.size} of ${end} bytes: it was cut short`;
+  throw new DiskError('CORRUPT', message, { device: path, reason: 'damaged' });
 }

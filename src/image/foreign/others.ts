@@ -10,6 +10,8 @@ export interface Others {
   readonly parent?: string | undefined;
   /** Files that hold the disk's data, by their names in a descriptor; the image itself is text, which anybody can write. */
   readonly extents?: readonly string[] | undefined;
+  /** Those of them that hold the data as they are: `end` is the bytes that each must have. */
+  readonly flat?: readonly { readonly name: string; readonly end: bigint }[] | undefined;
 }
 
 /** Looks for other files in an image of one format. @throws {DiskError} CORRUPT, UNSUPPORTED */

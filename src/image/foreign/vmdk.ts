@@ -18,7 +18,7 @@ export async function vmdkOthers(file: BlockDevice, options: RequestOptions): Pr
     const text = await textAt(file, 0n, largestVmdkDescriptor, { ...options, whole: true });
     // A descriptor may begin with other comments, which nobody but QEMU detects.
     if (!/^\s*version\s*=/m.test(text)) throw wrongMagic(file, 'VMDK', 'start', head.slice(0, 4), vmdkMagics.sparse);
-    return { parent: parentIn(text), extents: extentsIn(text) };
+    return { parent: parentIn(text), ...extentsIn(text) };
   }
   const header = vmdkSparseHeader.at(await structureAt(file, vmdkSparseHeader, 0n, options));
   const { capacity, descriptorOffset, descriptorSize } = header;
@@ -29,7 +29,7 @@ export async function vmdkOthers(file: BlockDevice, options: RequestOptions): Pr
   // QEMU leaves room for a descriptor in each of several extents.
   if (!/^\s*CID\s*=/im.test(text)) throw part(file, 'an extent of a disk in several files');
   // Without a capacity of its own the header only holds the descriptor; else the one extent is the file itself.
-  return { parent: parentIn(text), extents: capacity === 0n ? extentsIn(text) : undefined };
+  return { parent: parentIn(text), ...(capacity === 0n ? extentsIn(text) : {}) };
 }
 
 function part({ name }: BlockDevice, what: string): DiskError {
@@ -47,10 +47,17 @@ function parentIn(text: string): string | undefined {
   return cid === undefined || cid.toLowerCase() === vmdkNoParent ? undefined : `the image with CID ${cid}`;
 }
 
-/** All that stands in quotes and is not the value of a setting: more than QEMU takes for an extent, never less. */
-function extentsIn(text: string): string[] {
-  return text.split('\n').flatMap((line) => {
+function extentsIn(text: string): Pick<Others, 'extents' | 'flat'> {
+  const lines = text.split('\n');
+  // All that stands in quotes and is not the value of a setting: more than QEMU takes for an extent, never less.
+  const extents = lines.flatMap((line) => {
     const [before, ...rest] = line.split('"');
     return before?.includes('=') === true || rest[0] === undefined ? [] : [rest[0]];
   });
+  const flat = lines.flatMap((line) => {
+    const [, sectors, name, offset = '0'] = /^\s*RW\s+(\d+)\s+\w*FLAT\s+"([^"]*)"\s*(\d*)/.exec(line) ?? [];
+    if (sectors === undefined || name === undefined) return [];
+    return [{ name, end: (BigInt(sectors) + BigInt(offset)) * BigInt(sectorSize) }];
+  });
+  return { extents, flat };
 }

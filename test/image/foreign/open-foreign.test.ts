@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
@@ -265,4 +266,28 @@ async function isLocked(path: string): Promise<boolean> {
 
 function descriptor(extent: string): string {
   return `# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="monolithicFlat"\n${extent}\n`;
+}
+
+for (const [format, options = '', cut = 'image'] of [
+  ['vmdk'],
+  ['vmdk', 'subformat=streamOptimized'],
+  ['vmdk', 'subformat=monolithicFlat', 'image-flat.vmdk'],
+  ['vdi'],
+  ['vdi', 'static=on'],
+  ['vpc'],
+  ['vhdx'],
+  ['qed'],
+  ['parallels'],
+] as const) {
+  it(`what was cut short does not read as zeros: ${format} ${options}`, async () => {
+    const folder = await temporaryFolder();
+    const raw = join(folder, 'raw');
+    await writeFile(raw, randomBytes(size));
+    const image = join(folder, cut === 'image' ? 'image' : 'image.vmdk');
+    await run('qemu-img', ['convert', '-O', format, ...(options === '' ? [] : ['-o', options]), raw, image]);
+    const part = join(folder, cut);
+    await truncate(part, Math.floor((await stat(part)).size / 2));
+    const readAll = async () => (await allBytes(await opened(image, { format }))).length;
+    await expect(readAll()).rejects.toMatchObject({ name: 'DiskError' });
+  });
 }
