@@ -141,6 +141,7 @@ export class L2Entries {
       throw this.#wrong(offset + entry, 'L2E_OFFSET_MASK', hex(host), `a multiple of ${clusterSize}`);
     }
     const has = host !== 0 || (this.format.external && (upper & copiedHigh) !== 0);
+    let placed = has;
     if (this.format.extendedL2) {
       this.#lookSubclusters(view, entry, offset, inCluster, has);
     } else {
@@ -150,9 +151,11 @@ export class L2Entries {
           throw this.#wrong(offset + entry, 'QCOW_OFLAG_ZERO', 1, '0, as ever in version 2');
         }
         this.#kind = 'zero';
+        // Of a cluster of zeros, 0 is no place, not even in a data file (QEMU block/qcow2.h, qcow2_get_cluster_type).
+        placed = host !== 0;
       } else this.#kind = has ? 'data' : 'unallocated';
     }
-    this.#placed = has;
+    this.#placed = placed;
     this.#host = has ? host + inCluster : 0;
     if (this.#kind === 'data') {
       if (this.format.external && host !== tableStart + index * clusterSize) {
