@@ -2,7 +2,8 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
 import { conversionFlags, conversionOf, saidOfConversion } from '../src/cli/conversion-flags.js';
 import { explain } from '../src/cli/failure.js';
-import { imageFlags, sizeFlag, sourceOf, strict } from '../src/cli/flags.js';
+import { imageFlags, sourceOf, strict } from '../src/cli/flags.js';
+import { freeSpaceFlags, freeSpaceOf } from '../src/cli/free-space-flags.js';
 import { describeSparsify } from '../src/cli/view/sparsify.js';
 import { DiskError } from '../src/error/disk-error.js';
 import type { TaskContext } from '../src/task/context.js';
@@ -47,12 +48,7 @@ A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refuse
       helpValue: 'OUT',
     }),
     'dry-run': Flags.boolean({ char: 'n', summary: 'say what would be given back (zeros apart), and change nothing' }),
-    ignore: Flags.string({
-      summary: 'leave this partition alone',
-      helpValue: 'DEVICE',
-      multiple: true,
-      multipleNonGreedy: true,
-    }),
+    ...freeSpaceFlags,
     zero: Flags.string({
       summary: 'give up all that is in this partition',
       description: 'In place, anything but swap needs --force as well.',
@@ -60,7 +56,6 @@ A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refuse
       multiple: true,
       multipleNonGreedy: true,
     }),
-    minimum: sizeFlag({ summary: 'leave free ranges shorter than this be' }),
     scan: Flags.boolean({ default: true, allowNo: true, summary: 'look for zeros in use as well' }),
     discard: Flags.boolean({ summary: 'IMAGE may be a block device: have it discard what is free' }),
     force: Flags.boolean({
@@ -110,8 +105,8 @@ A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refuse
   }
 
   #sparsify(image: string, context: TaskContext): Promise<SparsifyReport> {
-    const { output, 'dry-run': dryRun, ignore, zero, minimum, scan, discard, force } = this.flags;
-    const common = { ...sourceOf(this.flags), ignore, zero, minimum, force };
+    const { output, 'dry-run': dryRun, zero, scan, discard, force } = this.flags;
+    const common = { ...sourceOf(this.flags), ...freeSpaceOf(this.flags), zero, force };
     const conversion = conversionOf(this.flags);
     return output === undefined || dryRun
       ? sparsify(image, { ...common, dryRun, scan, discard }, context)

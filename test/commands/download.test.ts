@@ -136,6 +136,20 @@ it('a copy without the free space exits with 3 when a filesystem is copied whole
   await run('cmp', [`--bytes=${disk.swapOffset}`, disk.image, out]);
 });
 
+it('copy --sparsify copies whole what --ignore names, and takes such words only beside --sparsify', async () => {
+  const disk = await makeGuestDisk();
+  const out = join(dirname(disk.image), 'out.img');
+  for (const said of [['--ignore', '/dev/sda1'], ['--minimum', '1M']]) {
+    expect(await disktool(['copy', ...said, disk.image, out])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining(`${said[0]} goes with --sparsify`),
+    });
+  }
+  const command = ['copy', '--quiet', '--sparsify', '--ignore', '/dev/sda1', disk.image, out];
+  expect(await disktool(command)).toMatchObject({ status: 0 });
+  await run('cmp', [`--bytes=${disk.swapOffset}`, disk.image, out]);
+});
+
 needs({ programs: ['mkfs.exfat', 'mount.exfat-fuse', 'losetup'], root: true, devices: ['/dev/fuse'] })(
   'writes whole or not at all also where a file must have a name from the start',
   async () => {
