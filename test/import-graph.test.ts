@@ -30,6 +30,8 @@ interface Import {
   /** Path from the root for a file of ours, else the package's name. */
   readonly target: string;
   readonly typeOnly: boolean;
+  /** Loaded when it is come to, not with the module. */
+  readonly late: boolean;
 }
 
 interface Module {
@@ -56,19 +58,20 @@ async function readModule(path: string): Promise<Module> {
   const text = await readFile(join(root, path), 'utf8');
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
   const imports: Import[] = [];
-  const add = (specifier: string, typeOnly: boolean) => {
+  const add = (specifier: string, { typeOnly = false, late = false }) => {
     const ours = specifier.startsWith('.');
     const target = ours ? normalize(join(dirname(path), specifier)).replace(/\.js$/, '.ts') : specifier;
-    imports.push({ target, typeOnly });
+    imports.push({ target, typeOnly, late });
   };
   const visit = (node: ts.Node): void => {
     if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier !== undefined) {
-      if (ts.isStringLiteral(node.moduleSpecifier)) add(node.moduleSpecifier.text, isTypeOnly(node));
+      if (ts.isStringLiteral(node.moduleSpecifier)) add(node.moduleSpecifier.text, { typeOnly: isTypeOnly(node) });
     } else if (ts.isCallExpression(node)) {
       const [argument] = node.arguments;
       const imported = node.expression.kind === ts.SyntaxKind.ImportKeyword;
       const required = /\brequire\b|createRequire/.test(node.expression.getText());
-      if ((imported || required) && argument !== undefined && ts.isStringLiteral(argument)) add(argument.text, false);
+      if ((imported || required) && argument !== undefined && ts.isStringLiteral(argument))
+        add(argument.text, { late: imported });
     }
     node.forEachChild(visit);
   };
@@ -87,6 +90,7 @@ async function modulesOf(...folders: string[]): Promise<Module[]> {
 }
 
 const modules = await modulesOf('src', 'commands');
+const byPath = new Map(modules.map((module) => [module.path, module]));
 const folderOf = (path: string) => /^src\/([^/]+)\//.exec(path)?.[1];
 const isEntry = (path: string) => /^src\/[^/]+\.ts$/.test(path);
 
@@ -161,7 +165,6 @@ test('nothing under src but cli prints or exits', () => {
 });
 
 test('no module imports itself by way of others', () => {
-  const byPath = new Map(modules.map((module) => [module.path, module]));
   const finished = new Set<string>();
   const cycles: string[] = [];
   const walk = (path: string, trail: readonly string[]): void => {
@@ -175,6 +178,20 @@ test('no module imports itself by way of others', () => {
   };
   for (const { path } of modules) walk(path, []);
   expect(cycles).toEqual([]);
+});
+
+test('only freeze and thaw load execa, which takes longer to load than the rest, before they start a program', () => {
+  const loadedWith = (path: string, seen: Set<string>): Set<string> => {
+    if (seen.has(path)) return seen;
+    seen.add(path);
+    for (const { target, typeOnly, late } of byPath.get(path)?.imports ?? []) {
+      if (!typeOnly && !late) loadedWith(target, seen);
+    }
+    return seen;
+  };
+  const commands = modules.map(({ path }) => path).filter((path) => path.startsWith('commands/'));
+  const loading = commands.filter((path) => loadedWith(path, new Set()).has('execa'));
+  expect(loading).toEqual(['commands/freeze.ts', 'commands/thaw.ts']);
 });
 
 test('a file is one idea: 400 lines at most, 600 for the structures of a format, 120 for a command', () => {

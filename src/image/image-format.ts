@@ -9,6 +9,17 @@ import { imageHead, signatures, vhdCookie, vmdkDescriptorHead } from './on-disk.
 const foreignFormats = ['vmdk', 'vdi', 'vpc', 'vhdx', 'qed', 'parallels', 'qcow', 'bochs', 'cloop', 'dmg'] as const;
 export type ForeignFormat = (typeof foreignFormats)[number];
 
+/** Those that QEMU writes for us too. Each such image is one file. */
+export const createdFormats = [
+  'vmdk',
+  'vdi',
+  'vpc',
+  'vhdx',
+  'qed',
+  'parallels',
+] as const satisfies readonly ForeignFormat[];
+export type CreatedFormat = (typeof createdFormats)[number];
+
 /** All formats that are read: the first two by ourselves. */
 export const imageFormats = ['raw', 'qcow2', ...foreignFormats] as const;
 export type ImageFormat = (typeof imageFormats)[number];

@@ -1,9 +1,8 @@
 import type { BlockDevice } from '../device/block-device.js';
 import { DiskError } from '../error/disk-error.js';
-import type { ImageFormat } from '../image/image-format.js';
+import { type CreatedFormat, createdFormats, type ImageFormat } from '../image/image-format.js';
 import { formatOf } from '../image/open-image.js';
 import type { Qcow2Layout } from '../image/qcow2/writer/plan.js';
-import { type CreatedFormat, createdFormats } from '../image/qemu/create-image.js';
 
 /** The formats that are written: the first two by ourselves. */
 export const copyFormats = ['raw', 'qcow2', ...createdFormats] as const satisfies readonly ImageFormat[];

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { describe, expect } from 'vitest';
-import { createdFormats } from '../../src/image/qemu/create-image.js';
+import { createdFormats } from '../../src/image/image-format.js';
 import { needs } from '../support/needs.js';
 import { noise } from '../support/qcow2-written.js';
 import { attempt, disktool, disktoolPath, run } from '../support/run.js';

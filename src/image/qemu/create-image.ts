@@ -4,20 +4,9 @@ import { DiskError } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { PrivateFolder } from '../../host/private-folder.js';
 import { requireProgram, runProgram } from '../../host/process.js';
-import type { ForeignFormat } from '../image-format.js';
+import type { CreatedFormat } from '../image-format.js';
 import { procPath } from './block-node.js';
 import { tidyComplaint } from './complaint.js';
-
-/** The formats that QEMU writes for us. Each image is one file. */
-export const createdFormats = [
-  'vmdk',
-  'vdi',
-  'vpc',
-  'vhdx',
-  'qed',
-  'parallels',
-] as const satisfies readonly ForeignFormat[];
-export type CreatedFormat = (typeof createdFormats)[number];
 
 /** What keeps QEMU from changing the size: VHD counts in cylinders otherwise. */
 const options: Partial<Record<CreatedFormat, readonly string[]>> = { vpc: ['-o', 'force_size=on'] };

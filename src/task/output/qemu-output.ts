@@ -1,7 +1,8 @@
 import { roundUp } from '../../binary/convert.js';
 import { DiskError } from '../../error/disk-error.js';
+import type { CreatedFormat } from '../../image/image-format.js';
 import { procPath, standalone } from '../../image/qemu/block-node.js';
-import { type CreatedFormat, createByQemu } from '../../image/qemu/create-image.js';
+import { createByQemu } from '../../image/qemu/create-image.js';
 import type { QemuDevice } from '../../image/qemu/qemu-device.js';
 import { openByQemu } from '../../image/qemu/qemu-nbd.js';
 import { NewFile, type NewFileOptions } from './new-file.js';

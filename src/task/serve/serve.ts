@@ -17,7 +17,6 @@ import {
 } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
-import { runBeside } from './run-beside.js';
 import { type ServeTls, tlsOffer, uriWithFiles, whyStrangersCome } from './tls.js';
 
 /** Bytes: the largest disk that QEMU opens. */
@@ -117,6 +116,8 @@ async function serveOpened(
     if (run !== undefined) {
       warnOfQemu(run, opened[0]?.exported.device.facts.size ?? 0n, context);
       const uri = uriWithFiles(server.uriOf(first.name), asked, tls);
+      // What starts programs takes longer to load than all that serves.
+      const { runBeside } = await import('./run-beside.js');
       return await runBeside(run, server.address, uri, first.name, context);
     }
     await aborted(context.signal);
