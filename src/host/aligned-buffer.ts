@@ -1,4 +1,4 @@
-import koffi from 'koffi';
+import { addressOf } from './libc.js';
 
 /** Bytes: a page, so that it does for O_DIRECT as well. */
 const alignment = 4096;
@@ -11,7 +11,7 @@ const alignment = 4096;
  */
 export function alignedBuffer(length: number): Buffer {
   const whole = Buffer.allocUnsafeSlow(length + alignment);
-  const past = Number(koffi.address(whole) % BigInt(alignment));
+  const past = Number(addressOf(whole) % BigInt(alignment));
   const start = (alignment - past) % alignment;
   return whole.subarray(start, start + length);
 }

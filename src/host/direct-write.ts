@@ -1,7 +1,7 @@
 import { close, constants, open } from 'node:fs';
 import { promisify } from 'node:util';
-import koffi from 'koffi';
 import { errnoOf } from './errno.js';
+import { addressOf } from './libc.js';
 import { writeAt } from './positioned.js';
 
 /** Bytes: a page, which is a multiple of every sector. */
@@ -39,7 +39,7 @@ export class DirectWrites {
   async write(from: Uint8Array, offset: bigint, what: string): Promise<boolean> {
     const fd = this.#fd;
     if (fd === undefined || this.#refused || from.length < shortest) return false;
-    if ((BigInt(from.length) | offset | koffi.address(from)) % BigInt(alignment) !== 0n) return false;
+    if ((BigInt(from.length) | offset | addressOf(from)) % BigInt(alignment) !== 0n) return false;
     try {
       await writeAt(fd, from, offset, what);
       return true;

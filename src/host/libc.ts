@@ -1,5 +1,6 @@
 import koffi from 'koffi';
 import { errnoName, systemError } from './errno.js';
+import { enterNative, leaveNative } from './native-gate.js';
 
 /**
  * The system calls that neither Node nor fs-ext reaches. Each function here is one call: it returns what the call
@@ -23,26 +24,42 @@ function declare(prototype: string) {
   const failed = (what: string) => systemError(`${name} ${what}`, errnoName(koffi.errno()));
   return {
     now(what: string, ...args: unknown[]): Result {
-      const result: Result = call()(...args);
-      if (result === -1) throw failed(what);
-      return result;
+      enterNative();
+      try {
+        const result: Result = call()(...args);
+        if (result === -1) throw failed(what);
+        return result;
+      } finally {
+        leaveNative();
+      }
     },
     /** The raw result, or minus the error number. */
     raw(...args: unknown[]): Result {
-      const result: Result = call()(...args);
-      return result === -1 ? -koffi.errno() : result;
+      enterNative();
+      try {
+        const result: Result = call()(...args);
+        return result === -1 ? -koffi.errno() : result;
+      } finally {
+        leaveNative();
+      }
     },
     later(what: string, ...args: unknown[]): Promise<Result> {
       return new Promise((resolve, reject) => {
         // koffi takes addresses and keeps nothing alive: memory that only its call knows would be reused under it.
         inFlight.add(args);
-        call().async(...args, (error: unknown, result: Result) => {
+        const settle = (error: unknown, result: Result) => {
           inFlight.delete(args);
           // koffi restores the call's own errno for the length of its callback.
           if (error !== null && error !== undefined) reject(error);
           else if (result === -1) reject(failed(what));
           else resolve(result);
-        });
+        };
+        enterNative();
+        try {
+          call().async(...args, settle);
+        } finally {
+          leaveNative();
+        }
       });
     },
   };
@@ -100,4 +117,14 @@ export function callLater(name: SystemCall, what: string, ...args: unknown[]): P
 /** Makes a call whose failure is an answer: the result, or minus the error number. */
 export function tryCall(name: SystemCall, ...args: unknown[]): Result {
   return calls[name].raw(...args);
+}
+
+/** Where memory lies: for calls that take addresses in structures. */
+export function addressOf(memory: Uint8Array): bigint {
+  enterNative();
+  try {
+    return koffi.address(memory);
+  } finally {
+    leaveNative();
+  }
 }

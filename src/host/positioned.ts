@@ -1,7 +1,6 @@
 import { read, write, writeSync } from 'node:fs';
-import koffi from 'koffi';
 import { systemError, wrapSystemError } from './errno.js';
-import { call, callLater, tryCall } from './libc.js';
+import { addressOf, call, callLater, tryCall } from './libc.js';
 
 /** Reads and writes at a position. The one place that turns an offset into what Node's calls take. */
 
@@ -18,7 +17,7 @@ const maxSafe = BigInt(Number.MAX_SAFE_INTEGER);
  * filesystem cannot tell
  */
 export function readNow(fd: number, into: Uint8Array, offset: bigint, inMemory: boolean): number {
-  vector[0] = koffi.address(into);
+  vector[0] = addressOf(into);
   vector[1] = BigInt(into.length);
   const got = tryCall('preadv2', fd, vector, 1, offset, inMemory ? 0 : RWF_NOWAIT);
   return got > 0 ? Number(got) : 0;

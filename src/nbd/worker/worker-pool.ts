@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { compiledFile } from '../../host/compiled.js';
+import { closeGate, newGate } from '../../host/native-gate.js';
 import { duplicate } from '../../host/socket.js';
 import type { Served } from '../connection.js';
 import type { Negotiated } from '../handshake.js';
@@ -48,30 +49,29 @@ export class WorkerPool {
   }
 }
 
-/** Milliseconds: longer than a thread takes to load its modules. */
-const longestLoad = 5000;
+/** Milliseconds: longer than a thread takes to load its modules, and than any call that it makes. */
+const longestCall = 5000;
 
-/** Flags of the threads there are. A process that exits while a thread of it still loads koffi is aborted by it. */
-const flags = new Set<Int32Array>();
+/** The gates of the threads there are. */
+const gates = new Set<Int32Array>();
 process.on('exit', () => {
-  for (const loaded of flags) Atomics.wait(loaded, 0, 0, longestLoad);
+  for (const gate of gates) closeGate(gate, longestCall);
 });
 
 class ServingThread {
-  /** Set to 1 by the thread when its modules are loaded. */
-  readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
+  readonly #gate = newGate();
   readonly #thread: Worker;
   readonly #onClosed = new Map<number, () => void>();
   failed = false;
 
   constructor() {
     // Without our own arguments: not all of them go with a file to run.
-    const options = { name: 'nbd', execArgv: [], workerData: this.#loaded };
+    const options = { name: 'nbd', execArgv: [], workerData: this.#gate };
     this.#thread = new Worker(compiledFile(import.meta.url, 'worker.js'), options);
-    flags.add(this.#loaded);
+    gates.add(this.#gate);
     this.#thread.on('message', ({ closed }: FromWorker) => this.#closed(closed));
     this.#thread.on('exit', () => {
-      flags.delete(this.#loaded);
+      gates.delete(this.#gate);
       this.failed = true;
       for (const id of this.#onClosed.keys()) this.#closed(id);
     });
@@ -96,6 +96,7 @@ class ServingThread {
   }
 
   async end(): Promise<void> {
+    closeGate(this.#gate, longestCall);
     await this.#thread.terminate();
   }
 

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
+import { useGate } from '../../host/native-gate.js';
 import { limitSends, receiveNow, socketFd } from '../../host/socket.js';
 import { BufferPool } from '../buffer-pool.js';
 import { Connection } from '../connection.js';
@@ -61,7 +62,4 @@ function serve({ id, socket: fd, device: plain, readOnly, style, allocation, res
   if (rest.length > 0) connection.receive(Buffer.from(rest));
 }
 
-if (workerData instanceof Int32Array) {
-  Atomics.store(workerData, 0, 1);
-  Atomics.notify(workerData, 0);
-}
+if (workerData instanceof Int32Array) useGate(workerData);

@@ -197,7 +197,10 @@ async function endedBy(how: string): Promise<{ code: number | null; signal: stri
   const exit = new Promise<{ code: number | null; signal: string | null }>((resolve) =>
     child.once('exit', (code, signal) => resolve({ code, signal })),
   );
-  await new Promise((resolve) => child.stdout.once('data', resolve));
+  const ready = new Promise<'ready'>((resolve) => child.stdout.once('data', () => resolve('ready')));
+  // A process that did not get so far shows how it ended instead.
+  const first = await Promise.race([ready, exit]);
+  if (first !== 'ready') return first;
   const client = new Client(join(folder, 's'));
   client.send(hello());
   await client.read(helloReply);
