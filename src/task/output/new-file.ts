@@ -30,6 +30,16 @@ export interface NewFileOptions {
 }
 
 /**
+ * Tells of a disk that its format has made longer.
+ *
+ * @param diskSize bytes of the disk in the image
+ */
+export function warnOfRounding({ name, size, onWarning }: NewFileOptions, format: string, diskSize: bigint): void {
+  if (diskSize === size) return;
+  onWarning(`${name}: ${format} counts sectors of 512 bytes: ${diskSize - size} zeros follow the disk`);
+}
+
+/**
  * A file that has its name only once it is whole and on the disk: nameless until then where the filesystem knows such
  * files, so that even a kill leaves nothing; else under a name of its own in the same folder.
  */
@@ -53,6 +63,27 @@ export class NewFile implements Output {
     private readonly options: NewFileOptions,
   ) {
     this.name = options.name;
+  }
+
+  /**
+   * Makes an image of a disk in a new file.
+   *
+   * @param options `size`: bytes of the disk
+   * @param make makes it in the empty file, which is given up if that fails
+   * @throws {DiskError} as {@link create} and `make`
+   */
+  static async createImage<Image>(
+    path: string,
+    options: NewFileOptions,
+    make: (file: NewFile) => Image | Promise<Image>,
+  ): Promise<Image> {
+    const file = await NewFile.create(path, { ...options, size: 0n });
+    try {
+      return await make(file);
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { Qcow2Layout } from '../../image/qcow2/writer/plan.js';
 import { Qcow2Writer } from '../../image/qcow2/writer/qcow2-writer.js';
-import { NewFile, type NewFileOptions } from './new-file.js';
+import { NewFile, type NewFileOptions, warnOfRounding } from './new-file.js';
 import type { Output } from './output.js';
 
 /** A new file that holds the copy as a qcow2 image, which stands on no other. Zeros take no room in it. */
@@ -18,17 +18,11 @@ export class Qcow2Output implements Output {
    * @throws {DiskError} as {@link NewFile.create}; USAGE, UNSUPPORTED when qcow2 has no such image
    */
   static async create(path: string, options: NewFileOptions, layout: Qcow2Layout): Promise<Qcow2Output> {
-    const file = await NewFile.create(path, { ...options, size: 0n });
-    try {
+    return await NewFile.createImage(path, options, (file) => {
       const writer = new Qcow2Writer(file, { ...layout, size: options.size });
-      const added = writer.virtualSize - options.size;
-      if (added > 0n)
-        options.onWarning(`${options.name}: qcow2 counts sectors of 512 bytes: ${added} zeros follow the disk`);
+      warnOfRounding(options, 'qcow2', writer.virtualSize);
       return new Qcow2Output(file, writer);
-    } catch (error) {
-      await file.discard();
-      throw error;
-    }
+    });
   }
 
   get name(): string {

@@ -5,7 +5,7 @@ import { procPath, standalone } from '../../image/qemu/block-node.js';
 import { createByQemu } from '../../image/qemu/create-image.js';
 import type { QemuDevice } from '../../image/qemu/qemu-device.js';
 import { openByQemu } from '../../image/qemu/qemu-nbd.js';
-import { NewFile, type NewFileOptions } from './new-file.js';
+import { NewFile, type NewFileOptions, warnOfRounding } from './new-file.js';
 import type { Output } from './output.js';
 import { WholeBlocks } from './whole-blocks.js';
 
@@ -35,26 +35,20 @@ export class QemuOutput implements Output {
     format: CreatedFormat,
     signal: AbortSignal | undefined,
   ): Promise<QemuOutput> {
-    const { name, onWarning } = options;
-    const file = await NewFile.create(path, { ...options, size: 0n });
-    try {
+    return await NewFile.createImage(path, options, async (file) => {
       const size = roundUp(options.size, sector);
       await createByQemu(file.fd, { format, size, path, signal });
       const disk = await openByQemu({
-        path: name,
+        path: options.name,
         node: standalone(format, { driver: 'file', filename: procPath(file.fd) }),
         access: 'write',
         owned: [],
         signal,
-        onWarning,
+        onWarning: options.onWarning,
       });
-      const added = disk.facts.size - options.size;
-      if (added > 0n) onWarning(`${name}: ${format} counts sectors of 512 bytes: ${added} zeros follow the disk`);
+      warnOfRounding(options, format, disk.facts.size);
       return new QemuOutput(file, disk);
-    } catch (error) {
-      await file.discard();
-      throw error;
-    }
+    });
   }
 
   get name(): string {
