@@ -46,7 +46,7 @@ export async function refuse(
     options.onWarning?.(`${name}: may be written to by ${nameUsers(users)}: what is read need not fit together`);
   } else if (access === 'write' && reason === 'reader' && options.force === true && !hasWriter(users)) {
     options.onWarning?.(`${name}: read by ${nameUsers(users)}, who will see it change`);
-  } else throw inUse(name, users, reason);
+  } else throw inUse(name, users, reason, access);
 }
 
 /** Takes the locks that last until `fd` is closed: against other disktools, and against QEMU. */

@@ -70,9 +70,19 @@ function advice({ mountPoints, devices, loops, holders }: Users): string {
   return holders.length === 1 ? 'stop it or wait for its end' : 'stop them or wait for their end';
 }
 
-/** `guest.img: in use by process 4242 (qemu-system-x86): shut the guest down first`. */
-export function inUse(name: string, users: Users, reason: 'writer' | 'reader' | 'lock'): DiskError {
-  return new DiskError('BUSY', `${name}: in use by ${nameUsers(users)}: ${advice(users)}`, {
+/**
+ * `guest.img: in use by process 4242 (qemu-system-x86): shut the guest down first`.
+ *
+ * @param access what it was to be opened for: who only reads may do so in spite of others
+ */
+export function inUse(
+  name: string,
+  users: Users,
+  reason: 'writer' | 'reader' | 'lock',
+  access: 'read' | 'write',
+): DiskError {
+  const instead = access === 'read' ? ', or read it as it is: --force-share' : '';
+  return new DiskError('BUSY', `${name}: in use by ${nameUsers(users)}: ${advice(users)}${instead}`, {
     device: name,
     reason: `in-use-by-${reason}`,
   });

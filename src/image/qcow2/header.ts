@@ -96,7 +96,10 @@ export async function readQcow2Header(file: BlockDevice, options: RequestOptions
   const unsupported = (field: string, actual: Place['actual'], expected: Place['expected']) =>
     DiskError.unsupported({ ...place, field, actual, expected });
 
-  if (raw.magic !== magic) throw corrupt('magic', JSON.stringify(raw.magic), JSON.stringify(magic));
+  if (raw.magic !== magic) {
+    const message = `${file.name}: is no qcow2 image, by its first bytes: disktool info says what it is`;
+    throw new DiskError('CORRUPT', message, { ...place, field: 'magic', actual: JSON.stringify(raw.magic) });
+  }
   const { version } = raw;
   if (version !== 2 && version !== 3) throw unsupported('version', version, '2 or 3');
   if (raw.cluster_bits < smallestClusterBits) {

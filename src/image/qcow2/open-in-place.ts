@@ -28,8 +28,7 @@ export async function openQcow2InPlace(
 ): Promise<BlockDevice> {
   const { signal, onWarning } = options;
   const node = fileNode(path, file);
-  await checkInPlace(path, file, options);
-  const header = await readQcow2Header(file, { signal });
+  const header = await checkInPlace(path, file, options);
   const owned: BlockDevice[] = [];
   try {
     const backing = await backingNode(path, header, options, owned, [{ path, key: keyOf(file) }]);
@@ -47,8 +46,7 @@ export async function openQcow2InPlace(
     });
     try {
       // Between our locks and QEMU's somebody may have come and gone.
-      await checkInPlace(path, file, options);
-      const now = await readQcow2Header(file, { signal });
+      const now = await checkInPlace(path, file, options);
       if (now.backingFile !== header.backingFile || now.size !== header.size) {
         throw new DiskError('BUSY', `${path}: was changed while it was opened: try again`, { device: path });
       }
@@ -66,12 +64,14 @@ export async function openQcow2InPlace(
 /**
  * Whether {@link openQcow2InPlace} would refuse an image for its state.
  *
+ * @returns the header, if not
  * @throws {DiskError} as that does
  */
-export async function checkInPlace(path: string, file: BlockDevice, options: OpenInPlaceOptions): Promise<void> {
+export async function checkInPlace(path: string, file: BlockDevice, options: OpenInPlaceOptions): Promise<Qcow2Header> {
   const header = await readQcow2Header(file, { signal: options.signal });
   refuseState(path, header, options);
   if (!options.trusted) refuseOthers(path, header);
+  return header;
 }
 
 /** What QEMU would refuse, repair unasked, or do for nothing. */

@@ -69,7 +69,7 @@ export async function complaintAsError(
   if (/Failed to get ".*" lock|Is another process using the image/.test(text) && fd !== undefined) {
     const stats = fstatSync(fd, { bigint: true });
     const users = await findUsers(identify(stats), [fd], stats.isBlockDevice() ? stats.rdev : undefined);
-    return inUse(path, users, 'lock');
+    return inUse(path, users, 'lock', 'write');
   }
   const said = tidyComplaint(text)
     .join('; ')
