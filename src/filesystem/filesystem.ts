@@ -21,6 +21,9 @@ export interface Usage {
   readonly free: bigint;
 }
 
+/** What a file is. */
+export type FileType = 'file' | 'directory' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket';
+
 /**
  * One filesystem on a device. It only ever reads, and believes nothing that it reads: every offset, count and length is
  * checked before it is used.

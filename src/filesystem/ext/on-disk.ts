@@ -16,6 +16,8 @@ export const dynamicRevision = 1;
 export const checksumCrc32c = 1;
 /** Bytes of an inode before s_rev_level 1. */
 export const oldInodeSize = 128;
+/** s_first_ino before s_rev_level 1: the inodes below are the filesystem's own. */
+export const oldFirstInode = 11;
 
 export const compat = flags('s_feature_compat', {
   dir_prealloc: bit(0),
@@ -89,6 +91,7 @@ export const extSuperblock = layout(
     s_magic: u16(0x38, 'magic', '0xEF53'),
     s_state: u16(0x3a, 'flags', 'unmounted in good order; errors seen; orphans being cleared'),
     s_rev_level: u32(0x4c, 'revision', '0: inodes of 128 bytes, no features; 1: the rest'),
+    s_first_ino: u32(0x54, 'inode', 'first that is not reserved; 11 in revision 0'),
     s_inode_size: u16(0x58, 'bytes', 'an inode'),
     s_feature_compat: u32(0x5c, 'flags', 'whoever does not know them may write'),
     s_feature_incompat: u32(0x60, 'flags', 'whoever does not know them must not read'),

@@ -15,6 +15,7 @@ import {
   extGroupHigh,
   extSuperblock,
   incompat,
+  oldFirstInode,
   oldInodeSize,
   roCompat,
   superblockFlags,
@@ -37,6 +38,10 @@ export interface Superblock {
   readonly blocksPerGroup: number;
   readonly groupCount: number;
   readonly inodesPerGroup: number;
+  /** How many there can be: they are numbered from 1. */
+  readonly inodeCount: number;
+  /** The first that is not the filesystem's own. */
+  readonly firstInode: number;
   /** Bytes. */
   readonly inodeSize: number;
   /** Bytes. */
@@ -152,6 +157,7 @@ function check(view: DataView, place: Place): Superblock {
   if (inodesPerGroup * groupCount !== raw.s_inodes_count) {
     throw wrong('s_inodes_count', inodesPerGroup * groupCount, raw.s_inodes_count);
   }
+  const firstInode = dynamic ? range('s_first_ino', raw.s_first_ino, oldFirstInode, raw.s_inodes_count) : oldFirstInode;
   const inodeSize = dynamic ? range('s_inode_size', raw.s_inode_size, oldInodeSize, blockSize) : oldInodeSize;
   if (!isPowerOfTwo(inodeSize)) throw wrong('s_inode_size', 'a power of two', inodeSize);
   const smallest = extGroup.size + extGroupHigh.size;
@@ -182,6 +188,8 @@ function check(view: DataView, place: Place): Superblock {
     blocksPerGroup,
     groupCount,
     inodesPerGroup,
+    inodeCount: raw.s_inodes_count,
+    firstInode,
     inodeSize,
     descriptorSize,
     firstMetaBlockGroup,

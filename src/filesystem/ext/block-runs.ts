@@ -1,0 +1,57 @@
+import type { RequestOptions } from '../../device/block-device.js';
+import { DiskError } from '../../error/disk-error.js';
+import { readBlockMap } from './block-map.js';
+import { readExtentTree } from './extent-tree.js';
+import { inodeFlags } from './file-on-disk.js';
+import type { Inode } from './inode.js';
+import type { ExtVolume } from './volume.js';
+
+/** Blocks of the device that belong to an inode. */
+export interface BlockRun {
+  /** `content`: blocks of the file itself. `map`: those that say where its blocks lie. */
+  readonly role: 'content' | 'map';
+  /** Of the file: the first; for a map, the first that it covers. */
+  readonly fileBlock: number;
+  /** Of the device. */
+  readonly block: number;
+  readonly count: number;
+  /** Set aside and never written: reads as zeros whatever lies there. */
+  readonly unwritten: boolean;
+}
+
+/**
+ * Where the blocks of an inode lie: content in ascending order of the file, joined where it goes on, and the blocks of
+ * the map each before what it covers. What is named nowhere is a hole. There may be blocks past the file's size.
+ *
+ * @throws {DiskError} CORRUPT; USAGE for an inode that keeps no blocks, see {@link hasBlocks}; IO, CANCELLED
+ */
+export async function* blockRuns(
+  volume: ExtVolume,
+  inode: Inode,
+  options: RequestOptions = {},
+): AsyncGenerator<BlockRun, void, undefined> {
+  if (inodeFlags.has(inode.flags, 'INLINE_DATA')) {
+    throw new DiskError('USAGE', `ext4 inode ${inode.number}: its content lies in itself, and has no blocks`);
+  }
+  const extents = inodeFlags.has(inode.flags, 'EXTENTS');
+  const runs = extents ? readExtentTree(volume, inode, options) : readBlockMap(volume, inode, options);
+  let pending: BlockRun | undefined;
+  for await (const run of runs) {
+    if (pending !== undefined && goesOn(pending, run)) pending = { ...pending, count: pending.count + run.count };
+    else {
+      if (pending !== undefined) yield pending;
+      pending = run;
+    }
+  }
+  if (pending !== undefined) yield pending;
+}
+
+function goesOn(a: BlockRun, b: BlockRun): boolean {
+  return (
+    a.role === 'content' &&
+    b.role === 'content' &&
+    a.fileBlock + a.count === b.fileBlock &&
+    a.block + a.count === b.block &&
+    a.unwritten === b.unwritten
+  );
+}
