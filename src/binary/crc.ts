@@ -8,6 +8,19 @@ export function rawCrc32c(seed: number, bytes: Uint8Array): number {
   return ~crc32c(bytes, ~seed >>> 0) >>> 0;
 }
 
+const crc32BeTable = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 24;
+  for (let i = 0; i < 8; i++) crc = crc < 0 ? (crc << 1) ^ 0x04c1_1db7 : crc << 1;
+  return crc;
+});
+
+/** The crc32 of Ethernet with the highest bit first, not complemented, continued from `seed`: the kernel's crc32_be. */
+export function crc32Be(seed: number, bytes: Uint8Array): number {
+  let crc = seed;
+  for (const byte of bytes) crc = (crc << 8) ^ (crc32BeTable[(crc >>> 24) ^ byte] ?? 0);
+  return crc >>> 0;
+}
+
 const crc16Table = Uint16Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
   for (let i = 0; i < 8; i++) crc = crc & 1 ? (crc >>> 1) ^ 0xa001 : crc >>> 1;

@@ -4,8 +4,11 @@ import type { RangeSet } from '../binary/range-set.js';
 export type FilesystemState =
   /** Unmounted in good order: what it says is true. */
   | { readonly kind: 'clean' }
-  /** Its journal or log holds changes that the rest of the disk does not show yet. */
-  | { readonly kind: 'needs-recovery'; readonly reason: string }
+  /**
+   * Its journal or log holds changes that the rest of the disk does not show yet. `replayable`: `freeSpace` replays it in
+   * memory, or says why it cannot.
+   */
+  | { readonly kind: 'needs-recovery'; readonly reason: string; readonly replayable: boolean }
   /** A sleeping operating system still owns it. */
   | { readonly kind: 'hibernated'; readonly reason: string }
   /** Marked with errors, or its structures contradict each other. */
@@ -45,10 +48,18 @@ export interface Filesystem {
   readonly state: FilesystemState;
   usage(): Promise<Usage>;
   /**
-   * Every byte that is free, and none that is in use, from the start of the device. Meaningful only when the state is
-   * `clean`: then, and only then, may these bytes be given away.
+   * Every byte that is free, and none that is in use, from the start of the device: these bytes may be given away. Of a
+   * filesystem that needs recovery, those that are free before its log is replayed and after it, which happens in memory
+   * alone.
    *
-   * @throws {DiskError} CORRUPT when its metadata contradicts itself; then nothing of it is free
+   * @throws {DiskError} UNSAFE, or UNSUPPORTED, when its state or its log stand in the way; CORRUPT when its metadata
+   * contradicts itself; then nothing of it is free
    */
-  freeSpace(options?: { readonly signal?: AbortSignal | undefined }): Promise<RangeSet>;
+  freeSpace(options?: FreeSpaceOptions): Promise<RangeSet>;
+}
+
+export interface FreeSpaceOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Whether a log that needs recovery is replayed in memory. Default true. */
+  readonly replay?: boolean | undefined;
 }

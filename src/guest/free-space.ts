@@ -20,6 +20,8 @@ export interface VolumeFreeSpace {
   readonly free: RangeSet;
   /** Whether the user gave up all that is in it. */
   readonly wiped: boolean;
+  /** What is free was found by replaying its log in memory; on the disk it needs recovery as before. */
+  readonly replayed?: true | undefined;
   readonly leftAlone?: LeftAlone | undefined;
 }
 
@@ -39,6 +41,8 @@ export interface FreeSpaceOptions {
   readonly ignore?: readonly string[] | undefined;
   /** Volumes to wipe whole, by any of their names. */
   readonly wipe?: readonly string[] | undefined;
+  /** Replay in memory the log of a filesystem that needs recovery. Default true; without, it is left alone. */
+  readonly replay?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -59,7 +63,7 @@ export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}
       ? leaveAlone('ignored', 'ignored, as asked')
       : wiped.has(volume)
         ? { free: RangeSet.empty }
-        : await freeSpaceOf(guest, volume, options.signal);
+        : await freeSpaceOf(guest, volume, options);
     const usage = kept.usage ?? (await usageOf(volume));
     const free = kept.free.clip(0n, volume.device.facts.size).shift(volume.offset);
     volumes.push({ volume, ...kept, usage, free, wiped: wiped.has(volume) });
@@ -99,7 +103,7 @@ function refuseToWipe({ disk }: Guest, volume: Volume, ignored: ReadonlySet<Volu
 
 type Finding = Omit<VolumeFreeSpace, 'volume' | 'wiped'>;
 
-async function freeSpaceOf(guest: Guest, volume: Volume, signal: AbortSignal | undefined): Promise<Finding> {
+async function freeSpaceOf(guest: Guest, volume: Volume, options: FreeSpaceOptions): Promise<Finding> {
   const { content, problem } = volume;
   if (problem !== undefined) return leaveAlone('refused', problem);
   if (guest.table.kind === 'none' && guest.table.ignored !== undefined) {
@@ -111,7 +115,7 @@ async function freeSpaceOf(guest: Guest, volume: Volume, signal: AbortSignal | u
   switch (content.kind) {
     case 'filesystem':
       if (guest.hibernated !== undefined) return leaveAlone('refused', `the guest is hibernated: ${guest.hibernated}`);
-      return freeSpaceOfFilesystem(content.filesystem, signal);
+      return freeSpaceOfFilesystem(content.filesystem, options);
     case 'swap':
       if (guest.hibernated !== undefined) return leaveAlone('refused', `the guest is hibernated: ${guest.hibernated}`);
       if (content.swap.state.kind !== 'clean') return leaveAlone('refused', content.swap.state.reason);
@@ -129,15 +133,20 @@ async function freeSpaceOf(guest: Guest, volume: Volume, signal: AbortSignal | u
   }
 }
 
-async function freeSpaceOfFilesystem(filesystem: Filesystem, signal: AbortSignal | undefined): Promise<Finding> {
+async function freeSpaceOfFilesystem(
+  filesystem: Filesystem,
+  { replay = true, signal }: FreeSpaceOptions,
+): Promise<Finding> {
   const { state } = filesystem;
   if (state.kind === 'unsupported') return leaveAlone('unsupported', state.reason);
-  if (state.kind !== 'clean') return leaveAlone('refused', state.reason);
+  const replayed = replay && state.kind === 'needs-recovery' && state.replayable;
+  if (state.kind !== 'clean' && !replayed) return leaveAlone('refused', state.reason);
   try {
-    return { free: await filesystem.freeSpace({ signal }) };
+    const free = await filesystem.freeSpace({ replay, signal });
+    return replayed ? { free, replayed } : { free };
   } catch (error) {
     // What the metadata contradicts is not free; the rest of the disk is another matter.
-    if (hasCode(error, 'CORRUPT')) return leaveAlone('refused', error.message);
+    if (hasCode(error, 'CORRUPT', 'UNSAFE')) return leaveAlone('refused', error.message);
     if (hasCode(error, 'UNSUPPORTED')) return leaveAlone('unsupported', error.message);
     throw error;
   }

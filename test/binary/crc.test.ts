@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { crc16, rawCrc32c } from '../../src/binary/crc.js';
+import { crc16, crc32Be, rawCrc32c } from '../../src/binary/crc.js';
 
 const digits = new TextEncoder().encode('123456789');
 
@@ -13,8 +13,13 @@ test('crc16 of the nine digits is the check values of CRC-16/ARC and CRC-16/MODB
   expect(crc16(0xffff, digits)).toBe(0x4b37);
 });
 
+test('crc32 with the highest bit first of the nine digits is the check value of CRC-32/BZIP2, not complemented', () => {
+  expect(crc32Be(0xffff_ffff, digits)).toBe(~0xfc89_1918 >>> 0);
+});
+
 test.each([
   ['crc32c', rawCrc32c, 0xffff_ffff],
+  ['crc32 with the highest bit first', crc32Be, 0xffff_ffff],
   ['crc16', crc16, 0xffff],
 ] as const)('%s of the pieces, one the seed of the next, is that of the whole', (_, crc, seed) => {
   for (let at = 0; at <= digits.length; at++) {
@@ -24,6 +29,7 @@ test.each([
 
 test.each([
   ['crc32c', rawCrc32c],
+  ['crc32 with the highest bit first', crc32Be],
   ['crc16', crc16],
 ] as const)('%s of nothing is its seed', (_, crc) => {
   expect(crc(0x1234, new Uint8Array(0))).toBe(0x1234);

@@ -1,8 +1,9 @@
 import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
-import type { Filesystem, FilesystemState, Usage } from '../filesystem.js';
+import type { Filesystem, FilesystemState, FreeSpaceOptions, Usage } from '../filesystem.js';
 import { readFreeSpace } from './free-space.js';
+import { recoveredFreeSpace, refuseForgottenJournal } from './recovered-free-space.js';
 import { readState } from './state.js';
 import { readSuperblock, type Superblock, typeOf } from './superblock.js';
 
@@ -40,16 +41,17 @@ class Ext implements Filesystem {
     return Promise.resolve({ used: this.size - free, free });
   }
 
-  /**
-   * @throws {DiskError} UNSAFE, or UNSUPPORTED, in any state but `clean`: what the bitmaps call free may be in use then;
-   * CORRUPT
-   */
-  async freeSpace(options: RequestOptions = {}): Promise<RangeSet> {
-    const { state } = this;
-    if (state.kind !== 'clean') {
-      const code = state.kind === 'unsupported' ? 'UNSUPPORTED' : 'UNSAFE';
-      throw new DiskError(code, `${this.type} on ${this.device.name}: ${state.reason}`, { device: this.device.name });
+  async freeSpace({ replay = true, ...options }: FreeSpaceOptions = {}): Promise<RangeSet> {
+    const { device, superblock, state } = this;
+    if (state.kind === 'clean') {
+      await refuseForgottenJournal(device, superblock, options);
+      return await readFreeSpace(device, superblock, options);
     }
-    return await readFreeSpace(this.device, this.superblock, options);
+    if (replay && state.kind === 'needs-recovery' && state.replayable) {
+      return await recoveredFreeSpace(device, superblock, options);
+    }
+    // What the bitmaps call free may be in use.
+    const code = state.kind === 'unsupported' ? 'UNSUPPORTED' : 'UNSAFE';
+    throw new DiskError(code, `${this.type} on ${device.name}: ${state.reason}`, { device: device.name });
   }
 }

@@ -50,6 +50,10 @@ const understood = {
   ],
 } as const;
 
+const clean: FilesystemState = { kind: 'clean' };
+/** What its user can do about a filesystem that was not unmounted. */
+export const remedy = 'start the guest and shut it down properly, or run e2fsck on it';
+
 /**
  * Whether the bitmaps can be believed.
  *
@@ -89,15 +93,16 @@ export async function readState(
   if (stateFlags.has(state, 'ERROR_FS')) {
     return { kind: 'damaged', reason: 'it is marked as having errors: run e2fsck on it' };
   }
-  if (incompat.has(superblock.incompat, 'needs_recovery')) {
-    const reason = 'its journal needs recovery: start the guest and shut it down properly, or run e2fsck on it';
-    return { kind: 'needs-recovery', reason };
-  }
+  const mmp = incompat.has(superblock.incompat, 'mmp') ? await readMmp(device, superblock, options) : clean;
+  if (mmp.kind !== 'clean') return mmp;
   if (!stateFlags.has(state, 'VALID_FS') || stateFlags.has(state, 'ORPHAN_FS')) {
-    const reason = 'it was not unmounted in good order: start the guest and shut it down properly, or run e2fsck on it';
-    return { kind: 'needs-recovery', reason };
+    return { kind: 'needs-recovery', replayable: false, reason: `it was not unmounted in good order: ${remedy}` };
   }
-  return incompat.has(superblock.incompat, 'mmp') ? readMmp(device, superblock, options) : { kind: 'clean' };
+  if (incompat.has(superblock.incompat, 'needs_recovery')) {
+    const replayable = compat.has(superblock.compat, 'has_journal');
+    return { kind: 'needs-recovery', replayable, reason: `its journal needs recovery: ${remedy}` };
+  }
+  return clean;
 }
 
 async function readMmp(device: BlockDevice, superblock: Superblock, options: RequestOptions): Promise<FilesystemState> {
@@ -113,7 +118,7 @@ async function readMmp(device: BlockDevice, superblock: Superblock, options: Req
   if (mmp.mmp_magic !== mmpMagic || torn) {
     return { kind: 'damaged', reason: 'its block of multiple mount protection is damaged: run e2fsck on it' };
   }
-  if (mmp.mmp_seq === mmpSeqClean) return { kind: 'clean' };
+  if (mmp.mmp_seq === mmpSeqClean) return clean;
   const who = mmp.mmp_seq === mmpSeqFsck ? 'e2fsck is at work on it' : 'somebody has it mounted';
   return {
     kind: 'in-use',

@@ -1,0 +1,73 @@
+import type { RangeSet } from '../../binary/range-set.js';
+import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
+import { DiskError, hasCode } from '../../error/disk-error.js';
+import { readFreeSpace } from './free-space.js';
+import { JournalFile } from './journal/journal-file.js';
+import { isJournalEmpty, openJournal, replayJournal } from './journal/replay.js';
+import { compat, incompat } from './on-disk.js';
+import { readState, remedy } from './state.js';
+import { readSuperblock, type Superblock } from './superblock.js';
+import { ExtVolume } from './volume.js';
+
+/**
+ * The free bytes of a filesystem whose journal needs recovery: those that are free before the journal is replayed and
+ * after it, and never the journal's own. Replayed is a view in memory; nothing is written.
+ *
+ * After the replay, the filesystem is read as any other, with all its checksums and counts. Before it, bitmaps and
+ * descriptors are of different moments, so that checksums and counts need not agree; what the bitmaps have in use then is
+ * only kept besides, for whoever looks at the disk without the journal.
+ *
+ * Files that were deleted while open keep their blocks: the bitmaps count them until the next mount clears them away.
+ *
+ * @throws {DiskError} UNSAFE, with the reason, when any of it is irregular; IO, CANCELLED
+ */
+export async function recoveredFreeSpace(
+  device: BlockDevice,
+  superblock: Superblock,
+  options: RequestOptions,
+): Promise<RangeSet> {
+  try {
+    const volume = await ExtVolume.open(device, superblock, options);
+    const journal = await openJournal(volume, options);
+    const view = await replayJournal(volume, journal);
+    const after = await readSuperblock(view, options);
+    await refuseUnclean(view, after, options);
+    const file = await JournalFile.open(await ExtVolume.open(view, after, options), options);
+    if (!file.isWhere(journal.file) || after.blockSize !== superblock.blockSize) {
+      throw new DiskError('CORRUPT', 'what the journal writes moves the journal itself', { device: device.name });
+    }
+    const freeAfter = await readFreeSpace(view, after, options);
+    const freeBefore = await readFreeSpace(device, superblock, { ...options, verify: false });
+    return freeAfter.intersect(freeBefore).subtract(file.own);
+  } catch (error) {
+    if (!hasCode(error, 'CORRUPT', 'UNSUPPORTED')) throw error;
+    const message = `its journal is not replayed: ${error.message}; ${remedy}`;
+    throw new DiskError('UNSAFE', message, { ...error.facts, reason: 'journal', cause: error });
+  }
+}
+
+/** What stands in the way once the journal is replayed; that its superblock still asks for that does not. */
+async function refuseUnclean(view: BlockDevice, superblock: Superblock, options: RequestOptions): Promise<void> {
+  const recovered = superblock.incompat & ~incompat.mask.needs_recovery;
+  const state = await readState(view, { ...superblock, incompat: recovered }, options);
+  if (state.kind === 'clean') return;
+  const message = `its journal was replayed in memory, and then ${state.reason}`;
+  throw new DiskError('UNSAFE', message, { device: view.name, reason: 'journal' });
+}
+
+/**
+ * Refuses a filesystem that says that its journal is empty when it is not: the kernel would throw away what it holds, and
+ * e2fsck would replay it.
+ *
+ * @throws {DiskError} UNSAFE; CORRUPT; UNSUPPORTED; IO, CANCELLED
+ */
+export async function refuseForgottenJournal(
+  device: BlockDevice,
+  superblock: Superblock,
+  options: RequestOptions,
+): Promise<void> {
+  if (!compat.has(superblock.compat, 'has_journal')) return;
+  if (await isJournalEmpty(await ExtVolume.open(device, superblock, options), options)) return;
+  const message = `its journal is not empty, and its superblock says that it needs no recovery: run e2fsck on it`;
+  throw new DiskError('UNSAFE', message, { device: device.name, reason: 'journal' });
+}
