@@ -16,7 +16,9 @@ export default class Sparsify extends BaseCommand<typeof Sparsify> {
   static override description =
     `Finds what the filesystems in an image call free, from their own metadata, and gives it back to the host: in place, or by writing a copy without it (--output). Then gives back what is zeros anyway.
 
-No byte in use is touched, and the image is whole whenever the work is stopped. A filesystem whose word cannot be believed (it was not unmounted in good order, it has errors, its guest is hibernated) is left alone; the status is then 3.
+No byte in use is touched, and the image is whole whenever the work is stopped. A filesystem whose word cannot be believed (it has errors, its guest is hibernated) is left alone; the status is then 3.
+
+The journal of an ext3 or ext4 filesystem that was not unmounted, because its guest crashed, is replayed in memory: what is free before and after that is given back, and the journal stays for the guest to replay. One that is damaged, or irregular in any way, is not replayed, and its filesystem left alone; so it is under --no-replay.
 
 A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refused when it holds internal snapshots, needs a repair, or keeps its data elsewhere; and, without --force, when it stands on a backing file, of which nothing is given back. An image that another one stands on must never be changed: those in its own folder are looked at, and overlays that lie elsewhere and are not in use cannot be found. Images of other formats are not changed in place: --output writes a copy.`;
   static override examples = [

@@ -12,20 +12,27 @@ export const freeSpaceFlags = {
     multipleNonGreedy: true,
   }),
   minimum: sizeFlag({ summary: 'leave free ranges shorter than this be' }),
+  replay: Flags.boolean({
+    default: true,
+    allowNo: true,
+    summary: 'replay in memory the journal of a filesystem that was not unmounted, instead of leaving it alone',
+  }),
 };
 
 interface FreeSpaceFlags {
   readonly ignore?: readonly string[] | undefined;
   readonly minimum?: bigint | undefined;
+  readonly replay: boolean;
 }
 
 /** The first of the flags that is said, as it is said: for who has no use for them. */
-export function saidOfFreeSpace({ ignore, minimum }: FreeSpaceFlags): string | undefined {
+export function saidOfFreeSpace({ ignore, minimum, replay }: FreeSpaceFlags): string | undefined {
   if (ignore !== undefined) return '--ignore';
-  return minimum === undefined ? undefined : '--minimum';
+  if (minimum !== undefined) return '--minimum';
+  return replay ? undefined : '--no-replay';
 }
 
 /** What the flags say of free space. */
-export function freeSpaceOf({ ignore, minimum }: FreeSpaceFlags): Omit<PlanOptions, 'zero'> {
-  return { ignore, minimum };
+export function freeSpaceOf({ ignore, minimum, replay }: FreeSpaceFlags): Omit<PlanOptions, 'zero'> {
+  return { ignore, minimum, replay };
 }

@@ -13,10 +13,7 @@ export function describeSparsify(report: SparsifyReport): string {
     { heading: 'used', align: 'right', cell: ({ used }) => (used === undefined ? '-' : formatSize(used)) },
     { heading: 'free', align: 'right', cell: ({ leftAlone, free }) => (leftAlone ? '-' : formatSize(free)) },
     { heading, align: 'right', cell: ({ leftAlone, reclaimable }) => (leftAlone ? '-' : formatSize(reclaimable)) },
-    {
-      heading: '',
-      cell: ({ leftAlone, wiped }) => (leftAlone ? `left alone: ${leftAlone.reason}` : wiped ? 'wiped' : ''),
-    },
+    { heading: '', cell: remark },
   ]);
   return [volumes.length === 0 ? `${image}: nothing in it is recognised` : rows, ...figures()].join('\n');
 
@@ -38,4 +35,10 @@ export function describeSparsify(report: SparsifyReport): string {
     }
     return lines;
   }
+}
+
+function remark({ leftAlone, wiped, replayed }: VolumeReport): string {
+  if (leftAlone !== undefined) return `left alone: ${leftAlone.reason}`;
+  if (wiped) return 'wiped';
+  return replayed ? 'its journal was replayed in memory, and nothing of it written' : '';
 }

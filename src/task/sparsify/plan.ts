@@ -14,6 +14,8 @@ export interface PlanOptions {
   readonly zero?: readonly string[] | undefined;
   /** Bytes: free ranges shorter than this are left as they are. */
   readonly minimum?: bigint | undefined;
+  /** Replay in memory the journal of a filesystem that needs recovery. Default true; without, it is left alone. */
+  readonly replay?: boolean | undefined;
 }
 
 /** What can be given back, before anything is changed. */
@@ -30,11 +32,12 @@ export interface Plan {
 /** Reads the guest's metadata and works out what can be given back. Changes nothing. */
 export async function planSparsify(disk: BlockDevice, options: PlanOptions, { signal }: TaskContext): Promise<Plan> {
   const guest = await openGuest(disk, { signal });
-  const freeSpace = await findFreeSpace(guest, { ignore: options.ignore, wipe: options.zero, signal });
+  const { ignore, zero: wipe, replay } = options;
+  const freeSpace = await findFreeSpace(guest, { ignore, wipe, replay, signal });
   const block = BigInt(disk.facts.blockSize.preferred);
   const whole = (free: RangeSet) => free.atLeast(options.minimum ?? 0n).roundInwards(block);
   const occupied = await occupiedBytes(disk, signal);
-  const volumes = freeSpace.volumes.map(({ volume, usage, free, leftAlone, wiped }): VolumeReport => {
+  const volumes = freeSpace.volumes.map(({ volume, usage, free, leftAlone, wiped, replayed }): VolumeReport => {
     const givenUp = wiped ? freeSpace.wiped.clip(volume.offset, volume.device.facts.size) : RangeSet.empty;
     return {
       device: volume.name,
@@ -44,6 +47,7 @@ export async function planSparsify(disk: BlockDevice, options: PlanOptions, { si
       free: free.total,
       reclaimable: whole(free).union(givenUp.roundInwards(block)).intersect(occupied).total,
       wiped,
+      replayed,
       leftAlone,
     };
   });

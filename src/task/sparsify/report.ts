@@ -13,6 +13,8 @@ export interface VolumeReport {
   readonly reclaimable: bigint;
   /** Whether its contents were given up by name. */
   readonly wiped: boolean;
+  /** Its journal needs recovery, and was replayed in memory alone to find what is free. */
+  readonly replayed?: true | undefined;
   readonly leftAlone?: LeftAlone | undefined;
 }
 

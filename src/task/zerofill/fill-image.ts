@@ -48,7 +48,8 @@ export async function fillImage(
   await using disk = await openImage(path, { access: 'write', shrinks: true, force, format, signal, onWarning });
   const guest = await openGuest(disk, { signal });
   for (const warning of guest.warnings) onWarning?.(warning);
-  const { volumes, free } = await findFreeSpace(guest, { signal });
+  // There is no flag here that would turn it off.
+  const { volumes, free } = await findFreeSpace(guest, { replay: false, signal });
   const attributes = rememberAttributes(disk, context);
   let zeroed: bigint;
   try {
