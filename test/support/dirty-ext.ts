@@ -2,10 +2,16 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { RangeSet } from '../../src/binary/range-set.js';
+import { readFreeSpace } from '../../src/filesystem/ext/free-space.js';
+import { readSuperblock } from '../../src/filesystem/ext/superblock.js';
+import { dumpe2fs } from './ext-image.js';
+import { replayedByDebugfs } from './ext-journal.js';
+import { openRaw } from './raw-device.js';
 import { attempt, run } from './run.js';
 import { mountLoop, temporaryFolder } from './temporary.js';
 
-/** An image as a crash leaves it: copied while it was mounted, with work done and only some of it on the disk. */
+/** An image as a crash leaves it: copied while it was mounted, with bitmaps on the disk that are older than its journal. */
 export interface DirtyImage {
   readonly path: string;
   /** Files that were on the disk for sure, by their name, with the digest of their content. */
@@ -47,9 +53,17 @@ export async function dirtyImage({ mke2fs, size = '48M', mount = [] }: DirtyReci
   for (const name of await filesIn(mountPoint)) {
     synced[name.slice(mountPoint.length + 1)] = digest(await readFile(name));
   }
-  // Not on the disk, or only in part.
-  for (let i = 0; i < 20; i++) await writeFile(join(mountPoint, `lost-${i}`), content('lost', 30_000));
-  await copyFile(image, path);
+  // Somebody else's sync may bring what the journal holds to where it belongs: then there is nothing to replay.
+  for (let i = 0; i === 0 || !(await isStale(path)); i++) {
+    if (i === 10) throw new Error('the disk is never older than its journal');
+    await rm(join(mountPoint, `old-${29 - i}`));
+    delete synced[`old-${29 - i}`];
+    await writeFile(join(mountPoint, `last-${i}`), content(`last-${i}`, 300_000));
+    await commit(mountPoint);
+    // Not on the disk, or only in part.
+    for (let j = 0; j < 20; j++) await writeFile(join(mountPoint, `lost-${i}-${j}`), content('lost', 30_000));
+    await copyFile(image, path);
+  }
   closeSync(open);
   await unmount();
   return { path, synced, orphan };
@@ -69,6 +83,19 @@ async function work(mountPoint: string, round: number): Promise<void> {
   await commit(mountPoint);
   await rm(join(mountPoint, `new-${round}-3`));
   await commit(mountPoint);
+}
+
+/** Whether the block bitmaps of an image say both less and more than they will when its journal is replayed. */
+async function isStale(path: string): Promise<boolean> {
+  const { free } = await dumpe2fs(await replayedByDebugfs(path));
+  const stale = await staleFreeSpace(path);
+  return stale.subtract(free).total > 0n && free.subtract(stale).total > 0n;
+}
+
+/** What the bitmaps on the disk call free, whatever the journal holds. */
+async function staleFreeSpace(path: string): Promise<RangeSet> {
+  await using device = await openRaw(path);
+  return await readFreeSpace(device, await readSuperblock(device), { verify: false });
 }
 
 async function filesIn(folder: string): Promise<string[]> {

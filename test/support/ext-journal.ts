@@ -1,11 +1,13 @@
 import { copyFile, open, writeFile } from 'node:fs/promises';
 import { RangeSet } from '../../src/binary/range-set.js';
 import type { BlockDevice } from '../../src/device/block-device.js';
+import { JournalFile } from '../../src/filesystem/ext/journal/journal-file.js';
 import { openJournal, replayJournal } from '../../src/filesystem/ext/journal/replay.js';
 import { readSuperblock } from '../../src/filesystem/ext/superblock.js';
 import { ExtVolume } from '../../src/filesystem/ext/volume.js';
+import { change } from './partition-image.js';
 import { openRaw } from './raw-device.js';
-import { run } from './run.js';
+import { attempt, run } from './run.js';
 
 /** One transaction, as debugfs writes it. */
 export interface JournalWrite {
@@ -16,8 +18,14 @@ export interface JournalWrite {
   readonly torn?: boolean;
 }
 
-export const checksums = ['none', 'v1', 'v2', 'v3'] as const;
-export type Checksum = (typeof checksums)[number];
+export type Checksum = 'none' | 'v1' | 'v2' | 'v3';
+
+const featuresOf: Record<Checksum, RegExp> = {
+  none: /^(?!.*journal_checksum)/,
+  v1: /journal_checksum( |$)/,
+  v2: /journal_checksum_v2/,
+  v3: /journal_checksum_v3/,
+};
 
 /** Has debugfs write transactions into the journal of an image, which needs recovery then. */
 export async function writeJournal(
@@ -45,6 +53,10 @@ export async function writeJournal(
   await writeFile(`${path}.debugfs`, `${[...commands, 'jc'].join('\n')}\n`);
   const said = await run('debugfs', ['-w', '-f', `${path}.debugfs`, path], { all: true, env: { LC_ALL: 'C' } });
   if (/while/.test(said)) throw new Error(said);
+  // debugfs chooses another kind where the filesystem does not go with the one that it was told.
+  const { stdout } = await attempt('dumpe2fs', ['-h', path], { env: { LC_ALL: 'C' } });
+  const [, features = ''] = /^Journal features:(.*)$/m.exec(stdout) ?? [];
+  if (!featuresOf[checksum].test(features)) throw new Error(`checksums ${checksum} became ${features}`);
 }
 
 /** A copy of an image in which e2fsprogs has replayed the journal. */
@@ -52,6 +64,14 @@ export async function replayedByDebugfs(path: string): Promise<string> {
   const copy = `${path}.replayed`;
   await copyFile(path, copy);
   await run('debugfs', ['-w', '-R', 'journal_run', copy], { env: { LC_ALL: 'C' } });
+  return copy;
+}
+
+/** A copy of an image in which e2fsck has replayed the journal, and done nothing else. */
+export async function replayedByE2fsck(path: string): Promise<string> {
+  const copy = `${path}.checked`;
+  await copyFile(path, copy);
+  await run('e2fsck', ['-y', '-E', 'journal_only', copy], { env: { LC_ALL: 'C' } });
   return copy;
 }
 
@@ -64,6 +84,26 @@ export async function withReplayed<Result>(
   const volume = await ExtVolume.open(device, await readSuperblock(device));
   const journal = await openJournal(volume, {});
   return await look(await replayJournal(volume, journal), journal.file.own);
+}
+
+/** Changes a block of the journal where it lies. */
+export async function changeJournal(path: string, block: number, edit: (bytes: Uint8Array) => void): Promise<void> {
+  const { offset, size } = await withJournal(path, ({ blocks }) => ({
+    offset: Number(blocks.offsetOf(block)),
+    size: blocks.blockSize,
+  }));
+  await change(path, offset, size, edit);
+}
+
+async function withJournal<Result>(path: string, look: (file: JournalFile) => Result): Promise<Result> {
+  await using device = await openRaw(path);
+  const volume = await ExtVolume.open(device, await readSuperblock(device));
+  return look(await JournalFile.open(volume, {}));
+}
+
+/** The bytes that the journal of an image lies in. */
+export function ownBytes(path: string): Promise<RangeSet> {
+  return withJournal(path, ({ own }) => own);
 }
 
 /** The blocks in which two devices differ, apart from those of `ignored` bytes. */

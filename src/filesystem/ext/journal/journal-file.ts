@@ -113,6 +113,7 @@ async function runsOf(
     content.push({ start: block, end: block + end - covered });
     covered = end;
   }
+  if (count === 0) throw DiskError.corrupt({ ...place, field: 'i_size', actual: 0, expected: 'blocks: it has none' });
   if (covered < count) {
     throw DiskError.corrupt({
       ...place,

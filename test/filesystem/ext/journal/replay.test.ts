@@ -3,10 +3,10 @@ import { describe, expect } from 'vitest';
 import { dumpe2fs, extImage } from '../../../support/ext-image.js';
 import {
   type Checksum,
-  checksums,
   differingBlocks,
   type JournalWrite,
   replayedByDebugfs,
+  replayedByE2fsck,
   superblocks,
   withReplayed,
   writeJournal,
@@ -14,7 +14,7 @@ import {
 import { needs } from '../../../support/needs.js';
 import { openRaw } from '../../../support/raw-device.js';
 
-const it = needs({ programs: ['mke2fs', 'debugfs', 'dumpe2fs'] });
+const it = needs({ programs: ['mke2fs', 'debugfs', 'dumpe2fs', 'e2fsck'] });
 const text = (words: string) => new TextEncoder().encode(`${words}, `);
 /** The magic number of the journal: a block that begins so is escaped. */
 const magic = Uint8Array.of(0xc0, 0x3b, 0x39, 0x98, 1, 2, 3);
@@ -69,13 +69,24 @@ interface Shape {
 const shapes: Record<string, Shape> = {
   'ext3 of 1 KiB blocks': { mke2fs: '-t ext3 -b 1024', blockSize: 1024, free: 15000, checksums: ['none', 'v1'] },
   'ext3 of 4 KiB blocks': { mke2fs: '-t ext3 -b 4096', blockSize: 4096, free: 2500, checksums: ['none'] },
-  'ext4 of 1 KiB blocks': { mke2fs: '-t ext4 -b 1024', blockSize: 1024, free: 15000, checksums },
+  'ext4 of 1 KiB blocks': { mke2fs: '-t ext4 -b 1024', blockSize: 1024, free: 15000, checksums: ['none', 'v2', 'v3'] },
+  'ext4 without metadata_csum': {
+    mke2fs: '-t ext4 -b 1024 -O ^metadata_csum,uninit_bg',
+    blockSize: 1024,
+    free: 15000,
+    checksums: ['none', 'v1'],
+  },
   'ext4 of 4 KiB blocks': { mke2fs: '-t ext4 -b 4096', blockSize: 4096, free: 2500, checksums: ['v2', 'v3'] },
-  'ext4 without 64bit': { mke2fs: '-t ext4 -b 1024 -O ^64bit', blockSize: 1024, free: 15000, checksums },
+  'ext4 without 64bit': {
+    mke2fs: '-t ext4 -b 1024 -O ^64bit',
+    blockSize: 1024,
+    free: 15000,
+    checksums: ['none', 'v2', 'v3'],
+  },
   bigalloc: { mke2fs: '-t ext4 -b 1024 -O bigalloc -C 4096 -g 2048', blockSize: 1024, free: 15000, checksums: ['v3'] },
 };
 
-describe('the replayed filesystem is what debugfs leaves, but for superblocks and the journal', () => {
+describe('the replayed filesystem is what debugfs and e2fsck leave, but for superblocks and the journal', () => {
   for (const [shape, { mke2fs, blockSize, free, checksums }] of Object.entries(shapes)) {
     for (const checksum of checksums) {
       it(`${shape} with checksums ${checksum}`, async () => {
@@ -89,6 +100,8 @@ describe('the replayed filesystem is what debugfs leaves, but for superblocks an
           await withReplayed(path, async (view, own) => {
             const ignored = own.union(superblocks(blockSize, backups));
             expect(await differingBlocks(view, theirs, blockSize, ignored), log).toEqual([]);
+            const checked = await replayedByE2fsck(path);
+            expect(await differingBlocks(view, checked, blockSize, ignored), log).toEqual([]);
             await using dirty = await openRaw(path);
             expect((await differingBlocks(dirty, theirs, blockSize, ignored)).length, log).toBeGreaterThan(0);
           });
