@@ -1,6 +1,7 @@
 import { copyFile, open, writeFile } from 'node:fs/promises';
 import { RangeSet } from '../../src/binary/range-set.js';
 import type { BlockDevice } from '../../src/device/block-device.js';
+import { readInode } from '../../src/filesystem/ext/inode.js';
 import { JournalFile } from '../../src/filesystem/ext/journal/journal-file.js';
 import { openJournal, replayJournal } from '../../src/filesystem/ext/journal/replay.js';
 import { readSuperblock } from '../../src/filesystem/ext/superblock.js';
@@ -95,10 +96,19 @@ export async function changeJournal(path: string, block: number, edit: (bytes: U
   await change(path, offset, size, edit);
 }
 
-async function withJournal<Result>(path: string, look: (file: JournalFile) => Result): Promise<Result> {
+/** Looks at the file that the journal of an image is. */
+export async function withJournal<Result>(path: string, look: (file: JournalFile) => Result): Promise<Result> {
   await using device = await openRaw(path);
   const volume = await ExtVolume.open(device, await readSuperblock(device));
   return look(await JournalFile.open(volume, {}));
+}
+
+/** Bytes from the start of an image to the inode of its journal. */
+export async function inodePlace(path: string): Promise<number> {
+  await using device = await openRaw(path);
+  const superblock = await readSuperblock(device);
+  const { place } = await readInode(await ExtVolume.open(device, superblock), superblock.journalInode);
+  return Number(place.offset);
 }
 
 /** The bytes that the journal of an image lies in. */
