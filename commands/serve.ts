@@ -1,20 +1,12 @@
-import { Args, Flags } from '@oclif/core';
+import { Args } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { imageDescription, imageFlags, rangeFlag, sourceOf } from '../src/cli/flags.js';
-import { cowOf, layerFlags, layersOf } from '../src/cli/layer-flags.js';
+import { exportFlags, exportsOf } from '../src/cli/export-flags.js';
+import { imageDescription, imageFlags } from '../src/cli/flags.js';
+import { layerFlags } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
-import {
-  addressFlags,
-  addressOf,
-  isInherited,
-  lifetimeFlags,
-  type NamedSource,
-  sourceFlags,
-  sourcesOf,
-} from '../src/cli/serve-flags.js';
+import { addressFlags, addressOf, isInherited, lifetimeFlags, sourceFlags } from '../src/cli/serve-flags.js';
 import { tlsAsked, tlsFlags } from '../src/cli/tls-flags.js';
 import { viewStats } from '../src/cli/view/stats.js';
-import { DiskError } from '../src/error/disk-error.js';
 import { type ServeOptions, serve } from '../src/task/serve/serve.js';
 
 export default class Serve extends BaseCommand<typeof Serve> {
@@ -44,6 +36,11 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       command: '<%= config.bin %> serve a.img --partition /dev/sda1 --read-only',
     },
     {
+      description: 'Have qemu-img make a copy without what the guest has deleted',
+      command:
+        "<%= config.bin %> serve a.img --free-as-holes --run 'qemu-img convert -f raw -O qcow2 -c $uri small.qcow2'",
+    },
+    {
       description: 'Boot a guest on its disk, which stays as it is',
       command: "<%= config.bin %> serve a.img --cow --run 'qemu-system-x86_64 -m 1G -drive file=$uri,format=raw'",
     },
@@ -63,11 +60,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
 
   static override flags = {
     ...sourceFlags,
-    partition: Flags.string({ summary: 'serve one partition of the disk: /dev/sda1', helpValue: 'DEVICE' }),
-    range: rangeFlag({ summary: 'serve these bytes of the disk, or of its partition' }),
-    'export-name': Flags.string({ char: 'x', summary: 'name the export', helpValue: 'NAME', default: '' }),
-    'read-only': Flags.boolean({ char: 'r', summary: 'refuse writes' }),
-    force: Flags.boolean({ char: 'f', summary: 'serve for writing although somebody else reads the image' }),
+    ...exportFlags,
     ...imageFlags,
     ...addressFlags,
     ...lifetimeFlags,
@@ -77,26 +70,8 @@ Layers stand between the disk and its clients in one order, from the disk outwar
 
   async run(): Promise<void> {
     const { flags } = this;
-    const cow = cowOf(flags);
-    if (flags['force-share'] && !flags['read-only'] && cow === undefined) {
-      throw new DiskError('USAGE', '--force-share goes with --read-only or --cow: two writers destroy a disk');
-    }
-    const [first, ...others] = sourcesOf(this.args.image, flags);
-    if (others.length > 0 && flags['cow-file'] !== undefined) {
-      throw new DiskError('USAGE', '--cow-file holds the writes to one export: use --cow for several');
-    }
-    const common = {
-      partition: flags.partition,
-      range: flags.range,
-      readOnly: flags['read-only'],
-      cow,
-      layers: layersOf(flags),
-      force: flags.force,
-      ...sourceOf(flags),
-    };
-    const exportOf = (named: NamedSource) => ({ ...common, ...named });
     const options: ServeOptions = {
-      exports: [exportOf(first), ...others.map(exportOf)],
+      exports: exportsOf(this.args.image, flags),
       address: addressOf(flags, flags.run !== undefined),
       run: flags.run,
       pidFile: flags['pid-file'],

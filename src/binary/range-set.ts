@@ -8,8 +8,9 @@ export interface Range {
 }
 
 /**
- * A set of bytes as ascending, disjoint, never touching half-open ranges. Immutable; every operation is one merge over
- * both operands. The bounds lie in one typed array, so a set of a million ranges takes 16 MB.
+ * A set of bytes as ascending, disjoint, never touching half-open ranges. Immutable; every operation on two sets is one
+ * merge over both, and a look at a part of one is a binary search. The bounds lie in one typed array, so a set of a million
+ * ranges takes 16 MB.
  */
 export class RangeSet implements Iterable<Range> {
   static readonly empty = new RangeSet(new BigInt64Array(0));
@@ -66,12 +67,29 @@ export class RangeSet implements Iterable<Range> {
 
   /** The bytes of [offset, offset + length) that are not in the set. */
   complement(offset: bigint, length: bigint): RangeSet {
-    return RangeSet.of([{ offset, length }]).subtract(this);
+    return RangeSet.of([{ offset, length }]).subtract(this.clip(offset, length));
   }
 
   /** The part inside [offset, offset + length). */
   clip(offset: bigint, length: bigint): RangeSet {
-    return this.intersect(RangeSet.of([{ offset, length }]));
+    return RangeSet.of(this.within(offset, length));
+  }
+
+  /** The same, one range at a time: whoever stops early has paid for no more. */
+  *within(offset: bigint, length: bigint): Generator<Range, void, undefined> {
+    const end = offset + length;
+    const first = this.#boundsUpTo(offset);
+    for (let i = first - (first % 2); i < this.#bounds.length && this.#at(i) < end; i += 2) {
+      const start = max(this.#at(i), offset);
+      yield { offset: start, length: min(this.#at(i + 1), end) - start };
+    }
+  }
+
+  /** The run from `offset` up to `end` at most whose bytes are all in the set, or all not. */
+  run(offset: bigint, end: bigint): { readonly end: bigint; readonly inside: boolean } {
+    const next = this.#boundsUpTo(offset);
+    const stop = next === this.#bounds.length ? end : min(this.#at(next), end);
+    return { end: stop, inside: next % 2 === 1 };
   }
 
   /** The same bytes, `delta` further on. */
@@ -98,6 +116,11 @@ export class RangeSet implements Iterable<Range> {
 
   /** True when the byte at `offset` is in the set. */
   has(offset: bigint): boolean {
+    return this.#boundsUpTo(offset) % 2 === 1;
+  }
+
+  /** How many bounds lie at or before a byte: odd when a range holds it. */
+  #boundsUpTo(offset: bigint): number {
     let low = 0;
     let high = this.#bounds.length;
     while (low < high) {
@@ -105,7 +128,7 @@ export class RangeSet implements Iterable<Range> {
       if (this.#at(middle) <= offset) low = middle + 1;
       else high = middle;
     }
-    return low % 2 === 1;
+    return low;
   }
 
   #at(i: number): bigint {

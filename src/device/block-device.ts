@@ -71,8 +71,15 @@ export interface HostFile {
 /** A host file that may be read past the layers over it, a range at a time, once they have let the read through. */
 export interface GuardedFile {
   readonly file: HostFile;
+  /** Whether the file's bytes are those of this range; all are, where it is absent. Others are read through the layers. */
+  readonly holds?: ((offset: Bytes, length: Bytes) => boolean) | undefined;
   /** Does all that a read of this range does, but for moving bytes; rejects where that would. */
   admit(offset: Bytes, length: Bytes, options: RequestOptions): Promise<void>;
+}
+
+/** A device's file for whoever stands over it and has a word in each read. */
+export function guardedFileOf({ facts: { hostFile, guardedFile } }: BlockDevice): GuardedFile | undefined {
+  return guardedFile ?? (hostFile && { file: hostFile, admit: () => done });
 }
 
 /**

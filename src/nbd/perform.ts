@@ -120,15 +120,19 @@ export class Performer {
 
   #mayHaveHoles({ flags, offset, length }: Request): boolean {
     if (!this.device.facts.extents || this.replies.style === 'simple' || commandFlags.has(flags, 'DF')) return false;
-    if (this.#file === undefined) return true;
+    if (this.#file === undefined || !this.#fileHolds(offset, length)) return true;
     const start = this.#file.offset + offset;
     const hole = seekHole(this.#file.fd, start, this.device.name);
     return hole === undefined || hole < start + length;
   }
 
+  #fileHolds(offset: bigint, length: bigint): boolean {
+    return this.device.facts.guardedFile?.holds?.(offset, length) ?? true;
+  }
+
   /** The part of the host file, if nobody has to wait for a disk for it. */
   #partAtHand(offset: bigint, length: number): FilePart | undefined {
-    if (!this.takesFiles || this.#file === undefined) return undefined;
+    if (!this.takesFiles || this.#file === undefined || !this.#fileHolds(offset, BigInt(length))) return undefined;
     const { fd, offset: start, kind } = this.#file;
     const part = { fd, offset: start + offset, length };
     return isAtHand(fd, part.offset, length, kind === 'memory') ? part : undefined;

@@ -104,3 +104,17 @@ test('takes a hundred thousand ranges, unsorted too', () => {
   expect([...RangeSet.of(sorted.toReversed())]).toEqual([...set]);
   expect(set.union(set.shift(3n)).total).toBe(BigInt(count * 6));
 });
+
+test('tells the run that a byte lies in, and the ranges of a part one by one', () => {
+  fc.assert(
+    fc.property(ranges, fc.nat(space), fc.integer({ min: 1, max: 30 }), (all, offset, length) => {
+      const model = naive(all);
+      const set = RangeSet.of(all);
+      const { inside, end } = set.run(BigInt(offset), BigInt(offset + length));
+      expect(inside).toBe(model.has(offset));
+      for (let i = offset; i < Number(end); i++) expect(model.has(i)).toBe(inside);
+      if (Number(end) < offset + length) expect(model.has(Number(end))).toBe(!inside);
+      expect([...set.within(BigInt(offset), BigInt(length))]).toEqual([...set.clip(BigInt(offset), BigInt(length))]);
+    }),
+  );
+});

@@ -1,6 +1,6 @@
 import {
   type BlockDevice,
-  done,
+  guardedFileOf,
   type Operation,
   type RequestOptions,
   type WriteOptions,
@@ -23,10 +23,10 @@ export interface Passing {
 export abstract class Interceptor extends Layer {
   /** @param name what stands before the name of the device below: `delay over a.img` */
   protected constructor(below: BlockDevice, what: string) {
-    const { hostFile, guardedFile = hostFile && { file: hostFile, admit: () => done } } = below.facts;
+    const guardedFile = guardedFileOf(below);
     super(below, {
       guardedFile: guardedFile && {
-        file: guardedFile.file,
+        ...guardedFile,
         admit: (offset, length, options) =>
           this.around({ operation: 'read', offset, length, options }, () => guardedFile.admit(offset, length, options)),
       },

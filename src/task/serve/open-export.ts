@@ -15,6 +15,7 @@ import { call } from '../../host/libc.js';
 import { openImage, type SourceOptions } from '../../image/open-image.js';
 import type { Export } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
+import type { PlanOptions } from '../sparsify/plan.js';
 
 const openFd = promisify(open);
 const closeFd = promisify(close);
@@ -31,6 +32,8 @@ export interface ExportOptions extends SourceOptions {
   /** Only these bytes, of the partition where one is named. */
   readonly range?: Range | undefined;
   readonly readOnly: boolean;
+  /** What is free, by these options, reads as zeros and is reported as holes: only of a disk that is only read. */
+  readonly freeAsHoles?: Omit<PlanOptions, 'zero'> | undefined;
   /** Where writes go instead of to the disk: to memory, or to a new file of this name, which is gone at the end. */
   readonly cow?: 'memory' | { readonly file: string } | undefined;
   readonly layers: Omit<LayerOptions, 'overlay'>;
@@ -51,10 +54,8 @@ export interface OpenExport {
 export async function openExport(options: ExportOptions, context: TaskContext): Promise<OpenExport> {
   const { source, name, partition, range, readOnly, cow, layers } = options;
   const disk = await openSource(options, context);
-  let part = disk;
   try {
-    if (partition !== undefined) part = await partitionOf(disk, partition, context);
-    if (range !== undefined) part = rangeOf(part, range);
+    const part = await partOf(disk, options, context);
     const overlay = cow && (await openOverlay(cow, part.facts.size));
     const { device, stats } = withLayers(part, { ...layers, overlay });
     const what = 'memory' in source ? disk.name : basename('image' in source ? source.image : source.file);
@@ -100,15 +101,23 @@ async function openSource(options: ExportOptions, context: TaskContext) {
   }
 }
 
-async function partitionOf(disk: BlockDevice, name: string, { signal, onWarning }: TaskContext): Promise<BlockDevice> {
+/** What of the disk is served: a part of it, with or without what is free. */
+async function partOf(
+  disk: BlockDevice,
+  { partition, range, freeAsHoles }: ExportOptions,
+  context: TaskContext,
+): Promise<BlockDevice> {
+  if (partition === undefined && freeAsHoles === undefined) return range === undefined ? disk : rangeOf(disk, range);
   // Only here, since every other server starts without what reads partitions and filesystems.
-  const [{ openGuest }, { findVolume }] = await Promise.all([
-    import('../../guest/guest.js'),
-    import('../../guest/find-volume.js'),
-  ]);
-  const guest = await openGuest(disk, signal === undefined ? {} : { signal });
-  for (const warning of guest.warnings) onWarning?.(warning);
-  return findVolume(guest, name).device;
+  const { openGuest, findVolume, viewWithoutFree } = await import('./guest-parts.js');
+  const guest = await openGuest(disk, { signal: context.signal });
+  for (const warning of guest.warnings) context.onWarning?.(warning);
+  const volume = partition === undefined ? undefined : findVolume(guest, partition);
+  const whole = volume?.device ?? disk;
+  const part = range === undefined ? whole : rangeOf(whole, range);
+  if (freeAsHoles === undefined) return part;
+  const offset = (volume?.offset ?? 0n) + (range?.offset ?? 0n);
+  return await viewWithoutFree(guest, part, offset, freeAsHoles, context);
 }
 
 function rangeOf(disk: BlockDevice, { offset, length }: Range): BlockDevice {

@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { withoutBytes } from '../../device/layer/holes.js';
 import { openImage, type SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
 import { type Conversion, copyFormat } from '../conversion.js';
@@ -32,7 +33,10 @@ export async function sparsifyCopy(
   for (const warning of guest.warnings) onWarning?.(warning);
   const free = freeSpace.free.atLeast(options.minimum ?? 0n);
   const target = await openOutput(output, { source, format: outputFormat, replace: force, signal, onWarning });
-  const { written } = await copyDevice(source, target, { free, wiped: freeSpace.wiped }, context);
+  const { wiped } = freeSpace;
+  const view = withoutBytes(source, free.union(wiped));
+  // What is free is told of besides: a target that is not empty keeps what it has there.
+  const { written } = await copyDevice(view, target, { free, wiped, phase: `copying ${image}` }, context);
   return {
     image,
     output,
