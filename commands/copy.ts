@@ -4,6 +4,7 @@ import { conversionFlags, conversionOf } from '../src/cli/conversion-flags.js';
 import { imageArg, imageFlags, sourceOf, strict } from '../src/cli/flags.js';
 import { freeSpaceFlags, freeSpaceOf, saidOfFreeSpace } from '../src/cli/free-space-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
+import { verifyFlag } from '../src/cli/sparsify-flags.js';
 import { describeSparsify } from '../src/cli/view/sparsify.js';
 import { DiskError } from '../src/error/disk-error.js';
 import { type CopyImageResult, copyImage } from '../src/task/copy.js';
@@ -48,6 +49,7 @@ DESTINATION has the format of the image, whatever its name: the copy of a qcow2 
   static override flags = {
     sparsify: Flags.boolean({ summary: 'leave out what the filesystems in the image call free' }),
     ...freeSpaceFlags,
+    verify: verifyFlag,
     force: Flags.boolean({ char: 'f', summary: 'replace a file that is there already' }),
     ...imageFlags,
     ...conversionFlags,
@@ -56,19 +58,19 @@ DESTINATION has the format of the image, whatever its name: the copy of a qcow2 
 
   async run(): Promise<CopyImageResult | SparsifyReport> {
     const { source, destination } = this.args;
-    const { sparsify, strict, force } = this.flags;
+    const { sparsify, strict, force, verify } = this.flags;
     const options = { ...sourceOf(this.flags), ...conversionOf(this.flags), force };
     if (destination === '-' && this.jsonEnabled()) {
       throw new DiskError('USAGE', '--json and - both need standard output: choose one');
     }
-    const said = saidOfFreeSpace(this.flags);
+    const said = saidOfFreeSpace(this.flags) ?? (verify ? '--verify' : undefined);
     if (said !== undefined && !sparsify) throw new DiskError('USAGE', `${said} goes with --sparsify`);
     const silent = this.jsonEnabled() || destination === '-';
     if (sparsify) {
       // A plain copy need not wait for the parsers of partition tables and filesystems to load.
       const { sparsifyCopy } = await import('../src/task/sparsify/sparsify-copy.js');
       const report = await this.withProgress(`copy ${source}`, (context) =>
-        sparsifyCopy(source, destination, { ...options, ...freeSpaceOf(this.flags) }, context),
+        sparsifyCopy(source, destination, { ...options, ...freeSpaceOf(this.flags), verify }, context),
       );
       this.status = reportStatus(report, strict);
       if (!silent) this.log(describeSparsify(report));

@@ -46,6 +46,7 @@ export { type ServeOptions, serve } from './task/serve/serve.js';
 export type { SparsifyReport, VolumeReport } from './task/sparsify/report.js';
 export { type SparsifyOptions, sparsify } from './task/sparsify/sparsify.js';
 export { type SparsifyCopyOptions, sparsifyCopy } from './task/sparsify/sparsify-copy.js';
+export { type RestoreOptions, type RestoreReport, restore } from './task/sparsify/undo/restore.js';
 export { thaw } from './task/thaw.js';
 export { zerofill } from './task/zerofill/zerofill.js';
 export type { Partition, PartitionTable } from './volume/partition-table.js';

@@ -1,4 +1,5 @@
 import type { SparsifyReport, VolumeReport } from '../../task/sparsify/report.js';
+import type { RestoreReport } from '../../task/sparsify/undo/restore.js';
 import { formatSize } from '../quantities.js';
 import { table } from '../table.js';
 
@@ -33,6 +34,12 @@ export function describeSparsify(report: SparsifyReport): string {
       const [before, after] = [formatSize(allocatedBefore), formatSize(allocatedAfter)];
       lines.push(`${image}: ${before} before, ${after} after, ${change}`);
     }
+    if (report.digest !== undefined) lines.push(`what is in use is the same, sha256 ${report.digest}`);
+    if (report.undo !== undefined && report.kept !== undefined) {
+      lines.push(
+        `${report.undo}: keeps ${formatSize(report.kept)}: sparsify --restore ${report.undo} ${image} puts it back`,
+      );
+    }
     return lines;
   }
 }
@@ -41,4 +48,13 @@ function remark({ leftAlone, wiped, replayed }: VolumeReport): string {
   if (leftAlone !== undefined) return `left alone: ${leftAlone.reason}`;
   if (wiped) return 'wiped';
   return replayed ? 'its journal was replayed in memory, and nothing of it written' : '';
+}
+
+/** What a person reads after what was given back was put back, or before it would be. */
+export function describeRestore({ image, undo, dryRun, restored, present, complete }: RestoreReport): string {
+  const put = `${formatSize(restored)} ${dryRun ? 'would be put back' : 'put back'}`;
+  const there = present === 0n ? '' : `, ${formatSize(present)} there already`;
+  const lines = [`${image}: ${put}${there}${dryRun ? '; nothing was changed' : ''}`];
+  if (!complete) lines.push(`${undo}: the run that made it was cut short: what it does not keep was not given back`);
+  return lines.join('\n');
 }

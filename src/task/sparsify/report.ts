@@ -33,6 +33,14 @@ export interface SparsifyReport {
   /** Zeros in use that became holes, in place. */
   readonly zeros?: bigint | undefined;
   /**
+   * SHA-256 of what is in use, the same before and after (in place) or in the image and its copy, where that was asked
+   * for: of each MiB of the disk whose bytes in use are not all zeros its number (64 bits, little-endian) and SHA-256.
+   */
+  readonly digest?: string | undefined;
+  /** The undo file, and how many bytes it keeps. */
+  readonly undo?: string | undefined;
+  readonly kept?: bigint | undefined;
+  /**
    * What the host has set aside for the image before, and for the image or its copy after; absent where the host counts
    * no blocks for it.
    */

@@ -1,15 +1,17 @@
 import { fstatSync } from 'node:fs';
-import { min } from '../../binary/convert.js';
 import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
 import { hostFileOf, openImage, type SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
 import { rememberAttributes } from '../remember-attributes.js';
+import { giveBack } from './give-back.js';
 import { hostWarnings } from './host-warnings.js';
 import { type Plan, type PlanOptions, planSparsify } from './plan.js';
 import type { SparsifyReport } from './report.js';
 import { scanZeros } from './scan-zeros.js';
+import { UndoFile } from './undo/write-undo.js';
+import { differenceInUse, digestUsed, type UsedDigest } from './used-digest.js';
 
 export interface SparsifyOptions extends PlanOptions, SourceOptions {
   /** Say what would be given back, and change nothing. */
@@ -20,17 +22,19 @@ export interface SparsifyOptions extends PlanOptions, SourceOptions {
   readonly force?: boolean | undefined;
   /** Allow a block device, and tell it to discard. */
   readonly discard?: boolean | undefined;
+  /** Hash what is in use before and after. */
+  readonly verify?: boolean | undefined;
+  /** The name of a new file that keeps what is given back, for {@link restore}. */
+  readonly undo?: string | undefined;
 }
-
-/** Bytes a call: so that a signal is heard, and progress seen, in a free range of terabytes. */
-const pieceSize = 1n << 30n;
 
 /**
  * Makes an image small where it lies: gives back to the host what the guest's filesystems call free, then what is zeros
  * anyway. Whenever it is stopped, by kill -9 too, the image is whole: what it had given back nobody needed.
  *
  * @throws {DiskError} BUSY when anybody else has the image open, UNSUPPORTED when the host cannot punch holes, UNSAFE
- * when it would lose what was not named with `force`
+ * when it would lose what was not named with `force`, or the undo file is there already; IO (`reason`: `verify`) when
+ * something in use has changed
  */
 export async function sparsify(image: string, options: SparsifyOptions, context: TaskContext): Promise<SparsifyReport> {
   const { dryRun = false, force = false, format, snapshot, forceShare } = options;
@@ -54,12 +58,28 @@ export async function sparsify(image: string, options: SparsifyOptions, context:
   if (dryRun) return report(image, disk, plan, { dryRun, zeros: 0n, allocatedBefore });
 
   for (const warning of hostWarnings(disk)) onWarning?.(warning);
+  const { verify = false, undo } = options;
+  const given = plan.trim.union(plan.wipe);
   try {
-    await giveBack(disk, plan, context);
+    const before = verify || undo !== undefined ? await digestUsed(disk, given, context) : undefined;
+    await using kept =
+      undo === undefined || before === undefined
+        ? undefined
+        : await UndoFile.create(undo, disk.facts.size, given, before);
+    await giveBack(disk, plan, kept, context);
     const scan = (options.scan ?? true) && disk.facts.extents;
     const zeros = scan ? await scanZeros(disk, context) : 0n;
     await disk.flush({ signal });
-    return report(image, disk, plan, { dryRun, zeros, allocatedBefore, allocatedAfter: allocated(disk) });
+    if (verify && before !== undefined) await refuseDifference(disk, given, before, context);
+    return report(image, disk, plan, {
+      dryRun,
+      zeros,
+      digest: verify ? before?.sum().toString('hex') : undefined,
+      undo,
+      kept: kept?.kept,
+      allocatedBefore,
+      allocatedAfter: allocated(disk),
+    });
   } catch (error) {
     throw hasCode(error, 'UNSUPPORTED') ? cannotPunch(disk, error) : error;
   } finally {
@@ -88,30 +108,23 @@ function refuseUnsafe(
   }
 }
 
-async function giveBack(disk: BlockDevice, { trim, wipe }: Plan, context: TaskContext): Promise<void> {
-  const { signal } = context;
-  const phase = `giving back free space of ${disk.name}`;
-  const total = trim.total + wipe.total;
-  let done = 0n;
-  const each = async (ranges: RangeSet, act: (offset: bigint, length: bigint) => Promise<void>) => {
-    for (const { offset, length } of ranges) {
-      for (let start = 0n; start < length; start += pieceSize) {
-        const piece = min(pieceSize, length - start);
-        await act(offset + start, piece);
-        done += piece;
-        context.onProgress?.({ phase, done, total });
-      }
-    }
-  };
-  await each(trim, (offset, length) => disk.trim(offset, length, { signal }));
-  await each(wipe, (offset, length) => disk.zero(offset, length, { mayTrim: true, signal }));
+async function refuseDifference(
+  disk: BlockDevice,
+  given: RangeSet,
+  before: UsedDigest,
+  context: TaskContext,
+): Promise<void> {
+  const where = differenceInUse(disk, given, before, await digestUsed(disk, given, context));
+  if (where === undefined) return;
+  const message = `${disk.name}: ${where}, has changed, which must not be: check the image, and the disk that it lies on`;
+  throw new DiskError('IO', message, { device: disk.name, reason: 'verify' });
 }
 
 function report(
   image: string,
   disk: BlockDevice,
   { volumes }: Plan,
-  figures: Pick<SparsifyReport, 'dryRun' | 'zeros' | 'allocatedBefore' | 'allocatedAfter'>,
+  figures: Omit<SparsifyReport, 'image' | 'size' | 'volumes'>,
 ): SparsifyReport {
   return { image, size: disk.facts.size, volumes, ...figures };
 }
