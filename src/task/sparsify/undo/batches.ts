@@ -12,7 +12,7 @@ export interface Batch {
 }
 
 /** Bytes of a batch, at most, that may be more than zeros. */
-export const usualBatch = 64n << 20n;
+export const usualBatch = 32n << 20n;
 /** Pieces of a batch, at most: each of them may become many, around blocks of zeros. */
 const mostPieces = 4096;
 
