@@ -6,13 +6,14 @@ import { DiskError } from '../src/error/disk-error.js';
 import { type DownloadResult, download } from '../src/task/download.js';
 
 export default class Download extends BaseCommand<typeof Download> {
-  static override summary = 'copy a partition out of a disk image';
+  static override summary = 'copy a partition or logical volume out of a disk image';
   static override description =
     `Copies one device of a guest, as the guest names it, to a sparse file, a block device, an NBD export or standard output: its bytes, whatever the format of the image.
 
 A file appears whole or not at all, and is on the disk when the command ends. A block device or an NBD export is written in place.`;
   static override examples = [
     { description: 'The first partition', command: '<%= config.bin %> download guest.img /dev/sda1 root.img' },
+    { description: 'A logical volume', command: '<%= config.bin %> download guest.img /dev/vg/root root.img' },
     { description: 'By its label', command: '<%= config.bin %> download guest.img LABEL=root root.img' },
     { description: 'Compressed', command: '<%= config.bin %> download guest.img /dev/sda1 - | zstd > root.zst' },
   ];
@@ -20,7 +21,7 @@ A file appears whole or not at all, and is on the disk when the command ends. A 
   static override args = {
     image: imageArg(),
     device: Args.string({
-      description: 'the partition: /dev/sda1, 1, LABEL=…, UUID=…, PARTUUID=…; /dev/sda is the whole disk',
+      description: 'what to copy: /dev/sda1, 1, /dev/vg/root, LABEL=…, UUID=…, PARTUUID=…; /dev/sda is the whole disk',
       required: true,
       ignoreStdin: true,
     }),

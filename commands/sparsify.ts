@@ -20,9 +20,9 @@ interface Performed {
 export default class Sparsify extends BaseCommand<typeof Sparsify> {
   static override summary = 'make disk images small again';
   static override description =
-    `Finds what the filesystems in an image call free, from their own metadata, and gives it back to the host: in place, or by writing a copy without it (--output). Then gives back what is zeros anyway.
+    `Finds what the filesystems in an image call free, and what of LVM2 volume groups no logical volume has, from their own metadata, and gives it back to the host: in place, or by writing a copy without it (--output). Then gives back what is zeros anyway.
 
-No byte in use is touched, and the image is whole whenever the work is stopped. A filesystem whose word cannot be believed (it has errors, its guest is hibernated) is left alone; the status is then 3.
+No byte in use is touched, and the image is whole whenever the work is stopped. A filesystem whose word cannot be believed (it has errors, its guest is hibernated) is left alone, and so is a volume group that is not whole; the status is then 3.
 
 The journal of an ext3 or ext4 filesystem that was not unmounted, because its guest crashed, is replayed in memory: what is free before and after that is given back, and the journal stays for the guest to replay. One that is damaged, or irregular in any way, is not replayed, and its filesystem left alone; so it is under --no-replay.
 

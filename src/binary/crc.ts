@@ -1,4 +1,4 @@
-import { crc32c } from '@node-rs/crc32';
+import { crc32, crc32c } from '@node-rs/crc32';
 
 /**
  * crc32c as the kernel's filesystems keep it: neither started from the complement nor complemented at the end, so that
@@ -19,6 +19,11 @@ export function crc32Be(seed: number, bytes: Uint8Array): number {
   let crc = seed;
   for (const byte of bytes) crc = (crc << 8) ^ (crc32BeTable[(crc >>> 24) ^ byte] ?? 0);
   return crc >>> 0;
+}
+
+/** crc32 (polynomial 0x04c11db7, reflected) in the same way: as LVM2 keeps it. */
+export function rawCrc32(seed: number, bytes: Uint8Array): number {
+  return ~crc32(bytes, ~seed >>> 0) >>> 0;
 }
 
 const crc16Table = Uint16Array.from({ length: 256 }, (_, byte) => {

@@ -10,7 +10,10 @@ import { sourcesOf } from './serve-flags.js';
 /** The flags that say how a disk is served, and what they say. */
 
 export const exportFlags = {
-  partition: Flags.string({ summary: 'serve one partition of the disk: /dev/sda1', helpValue: 'DEVICE' }),
+  partition: Flags.string({
+    summary: 'serve one partition or logical volume of the disk: /dev/sda1, /dev/vg/root',
+    helpValue: 'DEVICE',
+  }),
   range: rangeFlag({ summary: 'serve these bytes of the disk, or of its partition' }),
   'export-name': Flags.string({ char: 'x', summary: 'name the export', helpValue: 'NAME', default: '' }),
   'read-only': Flags.boolean({ char: 'r', summary: 'refuse writes' }),

@@ -22,7 +22,7 @@ export const sparsifyFlags = {
   'dry-run': Flags.boolean({ char: 'n', summary: 'say what would be given back (zeros apart), and change nothing' }),
   ...freeSpaceFlags,
   zero: Flags.string({
-    summary: 'give up all that is in this partition',
+    summary: 'give up all that is in this partition or logical volume',
     description: 'In place, anything but swap needs --force as well.',
     helpValue: 'DEVICE',
     multiple: true,

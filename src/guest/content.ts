@@ -1,3 +1,4 @@
+import type { RangeSet } from '../binary/range-set.js';
 import type { BlockDevice } from '../device/block-device.js';
 import { hasCode } from '../error/disk-error.js';
 import { openExt } from '../filesystem/ext/ext.js';
@@ -17,6 +18,19 @@ export type Content =
       readonly label: string;
       readonly uuid: string;
       readonly usage: FormatUsage;
+    }
+  /** A part of a volume group of LVM2. */
+  | {
+      readonly kind: 'physical-volume';
+      readonly type: 'LVM2_member';
+      /** Empty when it cannot be read. */
+      readonly uuid: string;
+      /** The name of its volume group; undefined when it is in none that is known. */
+      readonly group?: string | undefined;
+      /** What of it no logical volume has, from the start of its device. */
+      readonly free?: RangeSet | undefined;
+      /** Why nothing is free in it, when there is no `free`. */
+      readonly leftAlone?: { readonly kind: 'refused' | 'unsupported'; readonly reason: string } | undefined;
     }
   /** Something that disktool reads, whose first structure makes no sense. */
   | { readonly kind: 'damaged'; readonly type: string; readonly reason: string }
@@ -75,6 +89,7 @@ export function typeOfContent(content: Content): string {
     case 'swap':
       return content.swap.type;
     case 'recognised':
+    case 'physical-volume':
     case 'damaged':
       return content.type;
     case 'ambiguous':

@@ -1,10 +1,26 @@
-/** How guests and their users call the only disk, and its partitions. */
+/** How guests and their users call the only disk, its partitions and its logical volumes. */
 
 /** What disktool calls the disk, as libguestfs does. */
 export const diskName = '/dev/sda';
 
 export function partitionName(number: number): string {
   return `${diskName}${number}`;
+}
+
+export function logicalVolumeName(group: string, name: string): string {
+  return `/dev/${group}/${name}`;
+}
+
+/** All the names of a logical volume: those of its devices, and what LVM2's own commands take. */
+export function namesOfLogicalVolume(group: string, name: string): readonly string[] {
+  // The device mapper has one name for both: a hyphen of theirs is doubled there.
+  const mapped = [group, name].map((part) => part.replaceAll('-', '--')).join('-');
+  return [logicalVolumeName(group, name), `${group}/${name}`, `/dev/mapper/${mapped}`, `mapper/${mapped}`];
+}
+
+/** Whether a name could be of a logical volume. */
+export function isLogicalVolumeName(name: string): boolean {
+  return /^(?:\/dev\/)?(?!mapper\/[^-]*$)[\w.+][\w.+-]*\/[\w.+][\w.+-]*$/.test(name);
 }
 
 /**

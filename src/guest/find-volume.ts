@@ -1,17 +1,26 @@
+import { Placement } from '../binary/placement.js';
 import { DiskError } from '../error/disk-error.js';
-import { diskName, parseDeviceName } from './device-name.js';
-import type { Guest, Volume } from './guest.js';
+import { diskName, isLogicalVolumeName, namesOfLogicalVolume, parseDeviceName } from './device-name.js';
+import type { Guest, LeftVolume, Volume } from './guest.js';
 
 /**
  * Finds a volume by what its user calls it: a device name in the style of any driver (`/dev/sda1`, `vda1`, `nvme0n1p1`,
- * `1`), `LABEL=`, `UUID=`, `PARTLABEL=` or `PARTUUID=`; `/dev/sda` is the whole disk. UUIDs match in upper and lower
- * case, labels to the letter.
+ * `1`), that of a logical volume (`/dev/vg/root`, `vg/root`, `/dev/mapper/vg-root`), `LABEL=`, `UUID=`, `PARTLABEL=` or
+ * `PARTUUID=`; `/dev/sda` is the whole disk. UUIDs match in upper and lower case, labels to the letter.
  *
  * The whole of a partitioned disk is a volume that is not in `guest.volumes`.
  *
- * @throws {DiskError} NOT_FOUND, naming what there is; USAGE when it fits more than one, naming them
+ * @throws {DiskError} NOT_FOUND, naming what there is; USAGE when it fits more than one, naming them; UNSUPPORTED for a
+ * logical volume that is not taken apart, saying why
  */
 export function findVolume(guest: Guest, name: string): Volume {
+  const left = findLeft(guest, name);
+  if (left !== undefined) {
+    throw new DiskError('UNSUPPORTED', `${left.name} of ${guest.disk.name} cannot be read: ${left.reason}`, {
+      device: guest.disk.name,
+      reason: 'left-alone',
+    });
+  }
   const tag = /^(LABEL|UUID|PARTLABEL|PARTUUID)=(.*)$/s.exec(name);
   const [, key = '', value = ''] = tag ?? [];
   const found =
@@ -26,12 +35,23 @@ export function findVolume(guest: Guest, name: string): Volume {
   return first;
 }
 
+/** A logical volume that is not taken apart, by any of its names. */
+export function findLeft({ left }: Guest, name: string): LeftVolume | undefined {
+  return left.find((volume) => isNamed(volume, name));
+}
+
+function isNamed({ logical }: Volume | LeftVolume, name: string): boolean {
+  return logical !== undefined && namesOfLogicalVolume(logical.group, logical.name).includes(name);
+}
+
 function byDeviceName(guest: Guest, name: string): readonly Volume[] {
+  const logical = guest.volumes.filter((volume) => isNamed(volume, name));
+  if (logical.length > 0 || isLogicalVolumeName(name)) return logical;
   const parsed = parseDeviceName(name);
   if (parsed === undefined) {
     throw new DiskError(
       'USAGE',
-      `"${name}" names no device: write it like /dev/sda1, 1, LABEL=…, UUID=…, PARTLABEL=… or PARTUUID=…; ` +
+      `"${name}" names no device: write it like /dev/sda1, 1, /dev/vg/root, LABEL=…, UUID=…, PARTLABEL=… or PARTUUID=…; ` +
         `${guest.disk.name} has ${list(guest, guest.volumes)}`,
     );
   }
@@ -42,8 +62,9 @@ function byDeviceName(guest: Guest, name: string): readonly Volume[] {
 
 /** The disk itself, whether or not it is partitioned. */
 export function wholeDisk({ disk, volumes }: Guest): Volume {
-  const bare = volumes.find(({ partition }) => partition === undefined);
-  return bare ?? { name: diskName, device: disk, offset: 0n, content: { kind: 'unknown' } };
+  const placement = Placement.at(0n, disk.facts.size);
+  const bare = volumes.find(({ name }) => name === diskName);
+  return bare ?? { name: diskName, device: disk, placement, content: { kind: 'unknown' } };
 }
 
 function isCalled(volume: Volume, key: string, value: string): boolean {
@@ -71,6 +92,8 @@ export function namesOf({ content }: Volume): { readonly label: string; readonly
       return content.swap;
     case 'recognised':
       return content;
+    case 'physical-volume':
+      return { label: '', uuid: content.uuid };
     default:
       return { label: '', uuid: '' };
   }

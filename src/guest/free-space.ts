@@ -1,8 +1,9 @@
 import { RangeSet } from '../binary/range-set.js';
 import { DiskError, hasCode } from '../error/disk-error.js';
 import type { Filesystem, Usage } from '../filesystem/filesystem.js';
-import { findVolume } from './find-volume.js';
-import type { Guest, Volume } from './guest.js';
+import { type Content, typeOfContent } from './content.js';
+import { findLeft, findVolume } from './find-volume.js';
+import type { Guest, LeftVolume, Volume } from './guest.js';
 
 /** What of a disk nobody needs, and what stays and why. */
 export interface FreeSpace {
@@ -14,7 +15,14 @@ export interface FreeSpace {
 }
 
 export interface VolumeFreeSpace {
-  readonly volume: Volume;
+  /** `/dev/sda1`. */
+  readonly name: string;
+  /** Of what it holds, or of a logical volume that is not taken apart, which has no more than that. */
+  readonly type: string;
+  /** Bytes. */
+  readonly size: bigint;
+  /** Absent of a logical volume that is not taken apart. */
+  readonly volume?: Volume | undefined;
   readonly usage?: Usage | undefined;
   /** Offsets on the disk. Empty for a volume that is left alone. */
   readonly free: RangeSet;
@@ -30,7 +38,7 @@ export interface LeftAlone {
   /** One clause: `its journal needs recovery: mount it once, or run e2fsck`. */
   readonly reason: string;
   /**
-   * `refused`: a filesystem that could be read, in a state that cannot be believed. `unsupported`: nothing that disktool
+   * `refused`: a filesystem or a volume group that could be read, in a state that cannot be believed. `unsupported`: nothing that disktool
    * takes apart. `ignored`: by the user's wish.
    */
   readonly kind: 'refused' | 'unsupported' | 'ignored';
@@ -48,31 +56,59 @@ export interface FreeSpaceOptions {
 
 /**
  * Finds what of a guest's disk is free, volume by volume. Only what a volume in a good state calls free counts, only
- * inside that volume.
+ * inside that volume, and never where a volume lies that is to be left alone.
  *
  * @throws {DiskError} NOT_FOUND, USAGE when a name in the options is no volume, or is to be ignored and wiped at once;
  * UNSAFE when what is to be wiped may be somebody else's as well; IO
  */
 export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}): Promise<FreeSpace> {
-  const ignored = new Set((options.ignore ?? []).map((name) => volumeCalled(guest, name)));
+  // A logical volume that is not taken apart is left alone, asked or not.
+  const ignore = (options.ignore ?? []).filter((name) => findLeft(guest, name) === undefined);
+  const ignored = new Set(ignore.map((name) => volumeCalled(guest, name)));
   const wiped = new Set((options.wipe ?? []).map((name) => volumeCalled(guest, name)));
-  for (const volume of wiped) refuseToWipe(guest, volume, ignored);
+  const kept = bytesOf(ignored);
+  for (const volume of wiped) refuseToWipe(guest, volume, kept);
+  const givenUp = bytesOf(wiped);
   const volumes: VolumeFreeSpace[] = [];
   for (const volume of guest.volumes) {
-    const kept: Finding = ignored.has(volume)
+    // What lies in another volume shares its fate.
+    const isKept = ignored.has(volume) || (isWithin(volume) && meet(volume, kept));
+    const isWiped = wiped.has(volume) || (isWithin(volume) && meet(volume, givenUp));
+    const found: Finding = isKept
       ? leaveAlone('ignored', 'ignored, as asked')
-      : wiped.has(volume)
+      : isWiped
         ? { free: RangeSet.empty }
         : await freeSpaceOf(guest, volume, options);
-    const usage = kept.usage ?? (await usageOf(volume));
-    const free = kept.free.clip(0n, volume.device.facts.size).shift(volume.offset);
-    volumes.push({ volume, ...kept, usage, free, wiped: wiped.has(volume) });
+    const usage = found.usage ?? (await usageOf(volume));
+    const { name, content, device, placement } = volume;
+    const size = device.facts.size;
+    const free = placement.toDisk(found.free.clip(0n, size)).subtract(kept);
+    volumes.push({ name, type: typeOfContent(content), size, volume, ...found, usage, free, wiped: isWiped });
   }
   return {
-    volumes,
+    volumes: [...volumes, ...guest.left.map(describeLeft)],
     free: volumes.reduce((all, { free }) => all.union(free), RangeSet.empty),
-    wiped: RangeSet.of([...wiped].map(({ offset, device }) => ({ offset, length: device.facts.size }))),
+    wiped: givenUp,
   };
+}
+
+function bytesOf(volumes: Iterable<Volume>): RangeSet {
+  let bytes = RangeSet.empty;
+  for (const { placement } of volumes) bytes = bytes.union(placement.all);
+  return bytes;
+}
+
+/** Whether other volumes than the disk hold it: a partition for a logical volume, the extended one for a logical drive. */
+function isWithin({ logical, partition }: Volume): boolean {
+  return logical !== undefined || partition?.role === 'logical';
+}
+
+function meet({ placement }: Volume, bytes: RangeSet): boolean {
+  return bytes.count > 0 && bytes.intersect(placement.all).count > 0;
+}
+
+function describeLeft({ name, size, logical, reason }: LeftVolume): VolumeFreeSpace {
+  return { name, type: logical.type, size, wiped: false, ...leaveAlone('unsupported', reason) };
 }
 
 /** A volume by name, but not a partitioned disk as a whole. */
@@ -83,9 +119,9 @@ function volumeCalled(guest: Guest, name: string): Volume {
 }
 
 /** What the user gives up must at least be a thing of its own. */
-function refuseToWipe({ disk }: Guest, volume: Volume, ignored: ReadonlySet<Volume>): void {
-  const { name, content, problem } = volume;
-  if (ignored.has(volume)) {
+function refuseToWipe({ disk }: Guest, volume: Volume, kept: RangeSet): void {
+  const { name, content, problem = volume.leftAlone } = volume;
+  if (meet(volume, kept)) {
     throw new DiskError('USAGE', `${name} is to be ignored and to be wiped: choose one`, { device: disk.name });
   }
   if (content.kind === 'extended') {
@@ -101,11 +137,12 @@ function refuseToWipe({ disk }: Guest, volume: Volume, ignored: ReadonlySet<Volu
   }
 }
 
-type Finding = Omit<VolumeFreeSpace, 'volume' | 'wiped'>;
+type Finding = Pick<VolumeFreeSpace, 'free' | 'usage' | 'leftAlone' | 'replayed'>;
 
 async function freeSpaceOf(guest: Guest, volume: Volume, options: FreeSpaceOptions): Promise<Finding> {
   const { content, problem } = volume;
   if (problem !== undefined) return leaveAlone('refused', problem);
+  if (volume.leftAlone !== undefined) return leaveAlone('unsupported', volume.leftAlone);
   if (guest.table.kind === 'none' && guest.table.ignored !== undefined) {
     return leaveAlone(
       'refused',
@@ -126,11 +163,21 @@ async function freeSpaceOf(guest: Guest, volume: Volume, options: FreeSpaceOptio
       return leaveAlone('refused', `it could be ${content.types.join(' or ')}`);
     case 'recognised':
       return leaveAlone('unsupported', `${content.type} is not supported`);
+    case 'physical-volume':
+      return freeSpaceOfPhysicalVolume(guest, content);
     case 'extended':
       return leaveAlone('unsupported', 'it holds the logical partitions');
     case 'unknown':
       return leaveAlone('unsupported', 'nothing in it is recognised');
   }
+}
+
+function freeSpaceOfPhysicalVolume(
+  { hibernated }: Guest,
+  { free, leftAlone }: Extract<Content, { kind: 'physical-volume' }>,
+): Finding {
+  if (free === undefined) return { free: RangeSet.empty, leftAlone };
+  return hibernated === undefined ? { free } : leaveAlone('refused', `the guest is hibernated: ${hibernated}`);
 }
 
 async function freeSpaceOfFilesystem(

@@ -1,11 +1,14 @@
 import { max, min } from '../binary/convert.js';
+import { Placement } from '../binary/placement.js';
 import { RangeSet } from '../binary/range-set.js';
 import type { BlockDevice } from '../device/block-device.js';
 import { Slice } from '../device/layer/slice.js';
 import { probe } from '../filesystem/probe.js';
+import type { VolumeGroup } from '../volume/lvm/lvm.js';
 import { type Partition, type PartitionTable, readPartitionTable } from '../volume/partition-table.js';
 import { type Content, identify, sizeProblem } from './content.js';
 import { diskName, partitionName } from './device-name.js';
+import { findLogicalVolumes } from './logical-volumes.js';
 
 export type { Content } from './content.js';
 
@@ -13,8 +16,12 @@ export type { Content } from './content.js';
 export interface Guest {
   readonly disk: BlockDevice;
   readonly table: PartitionTable;
-  /** In the order of the table; the disk itself when it is not partitioned. */
+  /** In the order of the table, or the disk itself when it is not partitioned; then the logical volumes. */
   readonly volumes: readonly Volume[];
+  /** Logical volumes whose bytes only their own driver could tell. */
+  readonly left: readonly LeftVolume[];
+  /** Of LVM2, as far as they are on this disk. */
+  readonly groups: readonly VolumeGroup[];
   readonly warnings: readonly string[];
   /** Set when the guest sleeps, with the reason: then no filesystem of the disk is clean, whatever it says. */
   readonly hibernated?: string | undefined;
@@ -22,19 +29,43 @@ export interface Guest {
 
 /** A part of the disk that may hold a filesystem. */
 export interface Volume {
-  /** `/dev/sda1`; `/dev/sda` when the disk is not partitioned. */
+  /** `/dev/sda1`; `/dev/sda` when the disk is not partitioned; `/dev/vg/root`. */
   readonly name: string;
   readonly device: BlockDevice;
-  /** Bytes from the start of the disk. */
-  readonly offset: bigint;
+  /** Where its bytes are on the disk. */
+  readonly placement: Placement;
   readonly partition?: Partition | undefined;
+  readonly logical?: LogicalFacts | undefined;
   readonly content: Content;
   /** Why nothing of it may be changed in place, whatever it holds. */
   readonly problem?: string | undefined;
+  /** Why nothing of it may be changed although all is well with it: somebody else needs what it calls free. */
+  readonly leftAlone?: string | undefined;
+}
+
+/** What a logical volume is to LVM2. */
+export interface LogicalFacts {
+  /** The name of its volume group. */
+  readonly group: string;
+  readonly name: string;
+  readonly uuid: string;
+  /** Of its segments, as lvs shows it: `linear`. */
+  readonly type: string;
+}
+
+/** A logical volume that is not taken apart. */
+export interface LeftVolume {
+  /** `/dev/vg/pool`. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: bigint;
+  readonly logical: LogicalFacts;
+  /** Why, as a clause. */
+  readonly reason: string;
 }
 
 /**
- * Finds what is on a disk: its partitions, and what each of them holds. Reads metadata alone, and changes nothing.
+ * Finds what is on a disk: its partitions, its logical volumes, and what each of them holds. Reads metadata alone, and changes nothing.
  *
  * @throws {DiskError} CORRUPT when there is a partition table that cannot be used; IO, CANCELLED. What is wrong with one
  *   volume is that volume's content or problem, and stops nothing
@@ -48,20 +79,27 @@ export async function openGuest(
   const volumes: Volume[] = [];
   if (table.partitions.length === 0) {
     const problem = problemOfBareDisk(table);
-    volumes.push(await openVolume({ name: diskName, device: disk, offset: 0n, problem }, signal));
+    volumes.push(
+      await openVolume({ name: diskName, device: disk, placement: Placement.at(0n, disk.facts.size), problem }, signal),
+    );
   }
   for (const partition of table.partitions) {
     const offset = min(partition.offset, disk.facts.size);
     const device = new Slice(disk, offset, max(0n, min(partition.length, disk.facts.size - offset)));
-    const volume = { name: partitionName(partition.number), device, offset, partition };
+    const placement = Placement.at(offset, device.facts.size);
+    const volume = { name: partitionName(partition.number), device, placement, partition };
     volumes.push(await openVolume({ ...volume, problem: problemOf(partition, disk) ?? claim }, signal));
   }
+  const logical = await findLogicalVolumes(disk, volumes, signal);
+  const all = [...logical.partitions, ...logical.volumes];
   return {
     disk,
     table,
-    volumes,
+    volumes: all,
+    left: logical.left,
+    groups: logical.groups,
     warnings: [...table.warnings, ...(claim === undefined ? [] : [claim])],
-    hibernated: hibernationOf(volumes),
+    hibernated: hibernationOf(all),
   };
 }
 

@@ -14,12 +14,12 @@ export interface DownloadOptions extends SourceOptions {
 export interface DownloadResult extends CopyResult {
   /** What was asked for, as the guest names it: `/dev/sda1`. */
   readonly device: string;
-  /** Bytes from the start of the disk. */
-  readonly offset: bigint;
+  /** Bytes from the start of the disk; absent when it does not lie there in a row. */
+  readonly offset?: bigint | undefined;
 }
 
 /**
- * Copies one device of a guest out of its disk image.
+ * Copies one device of a guest out of its disk image: a partition, a logical volume, the disk.
  *
  * @param device a name that {@link findVolume} knows
  * @param output a path, or `-` for standard output
@@ -45,5 +45,5 @@ export async function download(
   const target = await openOutput(output, { source: volume.device, replace: force, signal, onWarning });
   const phase = `copying ${volume.name} of ${image}`;
   const result = await copyDevice(volume.device, target, { phase }, context);
-  return { device: volume.name, offset: volume.offset, ...result };
+  return { device: volume.name, offset: volume.placement.offset, ...result };
 }

@@ -3,14 +3,14 @@ import { hasCode } from '../error/disk-error.js';
 import type { Filesystem, Usage } from '../filesystem/filesystem.js';
 import { diskName } from '../guest/device-name.js';
 import { namesOf } from '../guest/find-volume.js';
-import { type Guest, openGuest, type Volume } from '../guest/guest.js';
+import { type Guest, type LeftVolume, type LogicalFacts, openGuest, type Volume } from '../guest/guest.js';
 import { openImage, type SourceOptions } from '../image/open-image.js';
 import type { Partition } from '../volume/partition-table.js';
 import type { TaskContext } from './context.js';
 
 export interface ListOptions extends SourceOptions {
   readonly image: string;
-  /** Lists what is no filesystem as well: swap, unknown contents, the partitions, and the disk. */
+  /** Lists what is no filesystem as well: swap, unknown contents, partitions, logical volumes and their groups, the disk. */
   readonly all?: boolean | undefined;
 }
 
@@ -23,18 +23,18 @@ export interface Listing {
   readonly warnings: readonly string[];
 }
 
-/** One line of the list: a filesystem (or what stands in its place), a partition, or the disk. */
+/** One line of the list: a filesystem (or what stands in its place), or what holds one: a partition, the disk. */
 export interface Entry {
-  /** `/dev/sda1`. */
+  /** `/dev/sda1`, `/dev/vg/root`; of a volume group, its own. */
   readonly name: string;
-  readonly type: 'filesystem' | 'swap' | 'other' | 'partition' | 'device';
-  /** Of the format, as blkid spells it; `unknown`; empty for a partition and the disk. */
+  readonly type: 'filesystem' | 'swap' | 'other' | 'partition' | 'lv' | 'vg' | 'device';
+  /** Of the format, as blkid spells it; `unknown`; empty for what holds one. */
   readonly vfs: string;
   readonly label: string;
   readonly uuid: string;
   /** The type byte of an MBR partition. */
   readonly mbr?: number | undefined;
-  /** Bytes of the partition or disk. */
+  /** Bytes of what holds it. */
   readonly size: bigint;
   /** Bytes that the filesystem says are its own. */
   readonly filesystemSize?: bigint | undefined;
@@ -45,10 +45,12 @@ export interface Entry {
   readonly reason?: string | undefined;
   /** Why nothing of it may be changed in place. */
   readonly problem?: string | undefined;
-  /** The disk of a partition, the partition of a filesystem. */
+  /** The disk of a partition or what is in it, the volume group of a logical volume. */
   readonly parent: string;
   /** Only of a partition. */
   readonly partition?: PartitionFacts | undefined;
+  /** Only of a logical volume. */
+  readonly logical?: LogicalFacts | undefined;
 }
 
 export interface PartitionFacts {
@@ -79,18 +81,24 @@ export async function listFilesystems(options: ListOptions, context: TaskContext
     image,
     size: disk.facts.size,
     table: { kind, sectorSize, uuid },
-    entries: all ? [...contents, ...containers(guest)] : contents.filter(({ type }) => type === 'filesystem'),
+    entries: all
+      ? [...contents, ...guest.left.map(leftEntry), ...containers(guest)]
+      : contents.filter(({ type }) => type === 'filesystem'),
     warnings: guest.warnings,
   };
 }
 
 async function contentEntry(guest: Guest, volume: Volume): Promise<Entry> {
-  const { name, device, problem, partition } = volume;
+  const { name, device, problem, leftAlone, partition, logical } = volume;
   const { label, uuid } = namesOf(volume);
-  const { type, vfs, ...facts } = await factsOf(guest, volume);
+  const { type, vfs, reason = leftAlone, ...facts } = await factsOf(guest, volume);
   const mbr = mbrType(guest, partition);
-  const parent = partition === undefined ? '' : diskName;
-  return { name, type, vfs, label, uuid, mbr, size: device.facts.size, ...facts, problem, parent };
+  const parent = logical?.group ?? (partition === undefined ? '' : diskName);
+  return { name, type, vfs, label, uuid, mbr, size: device.facts.size, ...facts, reason, problem, parent };
+}
+
+function leftEntry({ name, size, logical, reason }: LeftVolume): Entry {
+  return { name, type: 'other', vfs: logical.type, label: '', uuid: '', size, reason, parent: logical.group };
 }
 
 /** What is listed of a volume's content. */
@@ -110,6 +118,8 @@ async function factsOf(guest: Guest, { content }: Volume): Promise<ContentFacts>
     }
     case 'recognised':
       return { type: content.usage === 'filesystem' ? 'filesystem' : 'other', vfs: content.type };
+    case 'physical-volume':
+      return { type: 'other', vfs: content.type, free: content.free?.total, reason: content.leftAlone?.reason };
     case 'damaged':
       return {
         type: content.type === 'swap' ? 'swap' : 'filesystem',
@@ -172,7 +182,25 @@ function containers(guest: Guest): Entry[] {
     size: guest.disk.facts.size,
     parent: '',
   };
-  return [...partitions, device];
+  const logical = [...guest.volumes, ...guest.left].flatMap((volume): Entry[] => {
+    if (volume.logical === undefined) return [];
+    const size = 'device' in volume ? volume.device.facts.size : volume.size;
+    const { name, logical } = volume;
+    return [{ name, type: 'lv', vfs: '', label: '', uuid: logical.uuid, size, parent: logical.group, logical }];
+  });
+  const groups = guest.groups.map(
+    ({ name, uuid, size, problem }): Entry => ({
+      name,
+      type: 'vg',
+      vfs: '',
+      label: '',
+      uuid,
+      size,
+      problem,
+      parent: '',
+    }),
+  );
+  return [...partitions, ...logical, ...groups, device];
 }
 
 /** `0x83` as the byte that it is. */

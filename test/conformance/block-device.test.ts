@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import ts from 'typescript';
 import { expect, test } from 'vitest';
+import { Placement } from '../../src/binary/placement.js';
 import { RangeSet } from '../../src/binary/range-set.js';
 import { FileDevice } from '../../src/device/file-device.js';
 import { HostBlockDevice } from '../../src/device/host-block-device.js';
@@ -12,6 +13,7 @@ import { CowLayer } from '../../src/device/layer/cow.js';
 import { DelayLayer } from '../../src/device/layer/delay.js';
 import { ErrorLayer } from '../../src/device/layer/error.js';
 import { HolesLayer } from '../../src/device/layer/holes.js';
+import { Joined } from '../../src/device/layer/joined.js';
 import { LogLayer } from '../../src/device/layer/log.js';
 import { RateLayer } from '../../src/device/layer/rate.js';
 import { RoundLayer } from '../../src/device/layer/round.js';
@@ -79,6 +81,37 @@ describeBlockDevice({
     return new OwningSlice(memoryDevice(before + size + after), before, size);
   },
   openReadOnly: async (size) => new Slice(await fileDevice(size + 513n, 'r'), 513n, size),
+});
+
+/** The halves of a disk, the second first, then what is left of it in stripes where it comes to some. */
+function shuffled(size: bigint): Placement {
+  const half = size / 2n;
+  const stripes = size - half - ((size - half) % (3n * 512n));
+  const rest = size - half - stripes;
+  return new Placement(
+    [
+      { length: half, stripeSize: 1n, areas: [size - half] },
+      { length: stripes, stripeSize: 512n, areas: [2n, 0n, 1n].map((area) => (area * stripes) / 3n) },
+      { length: rest, stripeSize: 1n, areas: [stripes] },
+    ].filter(({ length }) => length > 0n),
+  );
+}
+
+/** A joined device that closes what it stands on, for the suite only. */
+class OwningJoined extends Joined {
+  constructor(private readonly owned: FileDevice) {
+    super(owned, shuffled(owned.facts.size), `shuffled ${owned.name}`);
+  }
+
+  protected override doClose(): Promise<void> {
+    return this.owned.close();
+  }
+}
+
+describeBlockDevice({
+  name: 'Joined over memory',
+  open: async (size) => new OwningJoined(memoryDevice(size)),
+  openReadOnly: async (size) => new OwningJoined(await fileDevice(size, 'r')),
 });
 
 /** A block device of the kernel over a file of its own, without asking for module or name. */

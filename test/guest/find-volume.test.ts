@@ -48,7 +48,7 @@ describe('findVolume', () => {
   it('finds the whole disk, partitioned or not', async () => {
     await using disk = await openRaw(await guestImage());
     const guest = await openGuest(disk);
-    expect(findVolume(guest, '/dev/sda')).toMatchObject({ name: '/dev/sda', offset: 0n, device: disk });
+    expect(findVolume(guest, '/dev/sda')).toMatchObject({ name: '/dev/sda', placement: { offset: 0n }, device: disk });
     await using bare = await openRaw(await blank(mebibyte));
     const other = await openGuest(bare);
     expect(findVolume(other, 'vda')).toBe(other.volumes[0]);

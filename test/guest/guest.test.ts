@@ -28,7 +28,7 @@ describe('openGuest', () => {
     it(`finds what sfdisk, mke2fs and mkswap put on a disk with a ${label} table`, async () => {
       await using disk = await openRaw(await guestImage(label));
       const guest = await openGuest(disk);
-      expect(guest.volumes.map(({ name, offset, device }) => [name, offset, device.facts.size])).toEqual([
+      expect(guest.volumes.map(({ name, placement, device }) => [name, placement.offset, device.facts.size])).toEqual([
         ['/dev/sda1', 1n << 20n, 32n << 20n],
         ['/dev/sda2', 34n << 20n, 8n << 20n],
         ['/dev/sda3', 44n << 20n, 4n << 20n],
@@ -47,7 +47,11 @@ describe('openGuest', () => {
     await using disk = await openRaw(path);
     const guest = await openGuest(disk);
     expect(guest.volumes).toHaveLength(1);
-    expect(guest.volumes[0]).toMatchObject({ name: '/dev/sda', offset: 0n, content: { kind: 'filesystem' } });
+    expect(guest.volumes[0]).toMatchObject({
+      name: '/dev/sda',
+      placement: { offset: 0n },
+      content: { kind: 'filesystem' },
+    });
     expect(guest.volumes[0]?.problem).toBeUndefined();
   });
 

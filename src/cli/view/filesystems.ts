@@ -29,7 +29,7 @@ export function describeFilesystems({ entries }: Listing, long: boolean): string
 /** What the list has no room for, a line each. */
 export function remarks({ entries }: Listing): string[] {
   return entries
-    .filter(({ type }) => type !== 'partition')
+    .filter(({ type }) => !['partition', 'lv'].includes(type))
     .flatMap(({ name, reason, problem }) =>
       [reason, problem].filter((text) => text !== undefined).map((text) => `${name}: ${text}`),
     );

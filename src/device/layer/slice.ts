@@ -2,6 +2,7 @@ import { DiskError } from '../../error/disk-error.js';
 import {
   BlockDevice,
   type DeviceFacts,
+  type GuardedFile,
   type RequestOptions,
   type WriteOptions,
   type ZeroOptions,
@@ -11,7 +12,7 @@ import { firstExtents } from '../first-extents.js';
 
 /**
  * A window on a part of another device: a partition. It borrows what lies under it, since a disk has many partitions:
- * closing the slice leaves the disk open. The one device over another that hands on `hostFile`, shifted, and `peek`.
+ * closing the slice leaves the disk open. The one device over another that hands on `hostFile` and `guardedFile`, shifted, and `peek`.
  */
 export class Slice extends BlockDevice {
   readonly name: string;
@@ -35,12 +36,12 @@ export class Slice extends BlockDevice {
         offset,
       });
     }
-    const { hostFile } = below.facts;
+    const { hostFile, guardedFile } = below.facts;
     this.facts = Object.freeze({
       ...below.facts,
       size: length,
       hostFile: hostFile && { ...hostFile, offset: hostFile.offset + offset },
-      guardedFile: undefined,
+      guardedFile: guardedFile && shifted(guardedFile, offset),
     });
   }
 
@@ -76,4 +77,12 @@ export class Slice extends BlockDevice {
   protected doClose(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+function shifted({ file, admit, holds }: GuardedFile, by: Bytes): GuardedFile {
+  return {
+    file: { ...file, offset: file.offset + by },
+    admit: (offset, length, options) => admit(by + offset, length, options),
+    holds: holds && ((offset, length) => holds(by + offset, length)),
+  };
 }

@@ -2,7 +2,7 @@ import { close, open } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { promisify } from 'node:util';
-import type { Range } from '../../binary/range-set.js';
+import { type Range, RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { FileDevice } from '../../device/file-device.js';
 import { Slice } from '../../device/layer/slice.js';
@@ -109,15 +109,17 @@ async function partOf(
 ): Promise<BlockDevice> {
   if (partition === undefined && freeAsHoles === undefined) return range === undefined ? disk : rangeOf(disk, range);
   // Only here, since every other server starts without what reads partitions and filesystems.
-  const { openGuest, findVolume, viewWithoutFree } = await import('./guest-parts.js');
+  const { openGuest, findVolume, placedOn, viewWithoutFree, wholeDisk } = await import('./guest-parts.js');
   const guest = await openGuest(disk, { signal: context.signal });
   for (const warning of guest.warnings) context.onWarning?.(warning);
-  const volume = partition === undefined ? undefined : findVolume(guest, partition);
-  const whole = volume?.device ?? disk;
-  const part = range === undefined ? whole : rangeOf(whole, range);
-  if (freeAsHoles === undefined) return part;
-  const offset = (volume?.offset ?? 0n) + (range?.offset ?? 0n);
-  return await viewWithoutFree(guest, part, offset, freeAsHoles, context);
+  const { name, device, placement } = partition === undefined ? wholeDisk(guest) : findVolume(guest, partition);
+  let whole = device;
+  if (freeAsHoles !== undefined) {
+    const served = range === undefined ? placement.all : placement.toDisk(RangeSet.of([range]));
+    const view = await viewWithoutFree(guest, served, freeAsHoles, context);
+    whole = device === disk ? view : placedOn(view, placement, `${name} of ${view.name}`);
+  }
+  return range === undefined ? whole : rangeOf(whole, range);
 }
 
 function rangeOf(disk: BlockDevice, { offset, length }: Range): BlockDevice {

@@ -1,6 +1,5 @@
 import { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
-import { typeOfContent } from '../../guest/content.js';
 import { type FreeSpace, findFreeSpace } from '../../guest/free-space.js';
 import { type Guest, openGuest } from '../../guest/guest.js';
 import type { TaskContext } from '../context.js';
@@ -37,12 +36,13 @@ export async function planSparsify(disk: BlockDevice, options: PlanOptions, { si
   const block = BigInt(disk.facts.blockSize.preferred);
   const whole = (free: RangeSet) => free.atLeast(options.minimum ?? 0n).roundInwards(block);
   const occupied = await occupiedBytes(disk, signal);
-  const volumes = freeSpace.volumes.map(({ volume, usage, free, leftAlone, wiped, replayed }): VolumeReport => {
-    const givenUp = wiped ? freeSpace.wiped.clip(volume.offset, volume.device.facts.size) : RangeSet.empty;
+  const volumes = freeSpace.volumes.map((found): VolumeReport => {
+    const { name, type, size, volume, usage, free, leftAlone, wiped, replayed } = found;
+    const givenUp = wiped && volume ? freeSpace.wiped.intersect(volume.placement.all) : RangeSet.empty;
     return {
-      device: volume.name,
-      type: typeOfContent(volume.content),
-      size: volume.device.facts.size,
+      device: name,
+      type,
+      size,
       used: usage?.used,
       free: free.total,
       reclaimable: whole(free).union(givenUp.roundInwards(block)).intersect(occupied).total,

@@ -96,11 +96,11 @@ function refuseUnsafe(
     throw new DiskError('USAGE', `${disk.name}: is a block device: say --discard to have it discard what is free`);
   }
   if (force === true) return;
-  for (const { volume, wiped } of freeSpace.volumes) {
+  for (const { name, volume, wiped } of freeSpace.volumes) {
     // The memory of a guest that sleeps lies in its swap.
-    const expendable = volume.content.kind === 'swap' && guest.hibernated === undefined;
+    const expendable = volume?.content.kind === 'swap' && guest.hibernated === undefined;
     if (wiped && !expendable) {
-      throw new DiskError('UNSAFE', `--zero ${volume.name} would lose all that is in it: say --force if you mean it`, {
+      throw new DiskError('UNSAFE', `--zero ${name} would lose all that is in it: say --force if you mean it`, {
         device: disk.name,
         reason: 'wipe',
       });

@@ -2,7 +2,6 @@ import { min, toNumber } from '../../binary/convert.js';
 import type { RangeSet } from '../../binary/range-set.js';
 import { zeroRuns, zeros } from '../../binary/zeros.js';
 import type { BlockDevice } from '../../device/block-device.js';
-import { typeOfContent } from '../../guest/content.js';
 import { findFreeSpace, type LeftAlone, type VolumeFreeSpace } from '../../guest/free-space.js';
 import { openGuest } from '../../guest/guest.js';
 import { alignedBuffer } from '../../host/aligned-buffer.js';
@@ -61,8 +60,8 @@ export async function fillImage(
   return { kind: 'image', target: path, volumes: volumes.map(describe), free: free.total, zeroed };
 }
 
-function describe({ volume, free, leftAlone }: VolumeFreeSpace): FilledVolume {
-  return { device: volume.name, type: typeOfContent(volume.content), free: free.total, leftAlone };
+function describe({ name, type, free, leftAlone }: VolumeFreeSpace): FilledVolume {
+  return { device: name, type, free: free.total, leftAlone };
 }
 
 /** @returns bytes that were written */
