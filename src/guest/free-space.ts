@@ -162,7 +162,7 @@ async function freeSpaceOf(guest: Guest, volume: Volume, options: FreeSpaceOptio
     case 'ambiguous':
       return leaveAlone('refused', `it could be ${content.types.join(' or ')}`);
     case 'recognised':
-      return leaveAlone('unsupported', `${content.type} is not supported`);
+      return leaveAlone('unsupported', whyNot(volume, content.type));
     case 'physical-volume':
       return freeSpaceOfPhysicalVolume(guest, content);
     case 'extended':
@@ -170,6 +170,13 @@ async function freeSpaceOf(guest: Guest, volume: Volume, options: FreeSpaceOptio
     case 'unknown':
       return leaveAlone('unsupported', 'nothing in it is recognised');
   }
+}
+
+/** What is partitioned inside a logical volume is the disk of a guest in the guest. */
+function whyNot({ logical }: Volume, type: string): string {
+  return logical !== undefined && ['LVM2_member', 'dos', 'gpt'].includes(type)
+    ? `it holds a disk of its own (${type}), which is not taken apart`
+    : `${type} is not supported`;
 }
 
 function freeSpaceOfPhysicalVolume(

@@ -77,9 +77,10 @@ export async function lvmDisk({ partitions, size = 64, commands, volumes }: LvmR
       return await work(async (command) => {
         const words = command.split(' ').map((word) => word.replace(/\$(\d)/, (_, i) => devices[Number(i) - 1] ?? ''));
         const args = [...words.slice(0, 1), '--driverloaded', 'n', ...words.slice(1)];
-        return await run('lvm', args, {
+        const text = await run('lvm', args, {
           env: { LVM_SYSTEM_DIR: system, LVM_SUPPRESS_FD_WARNINGS: '1', LC_ALL: 'C' },
         });
+        return devices.reduce((all, device, i) => all.replaceAll(new RegExp(`${device}\\b`, 'g'), `$$${i + 1}`), text);
       });
     } finally {
       await detach();
@@ -87,8 +88,8 @@ export async function lvmDisk({ partitions, size = 64, commands, volumes }: LvmR
   };
   await onDevices(async (lvm) => {
     for (const command of commands) {
-      const plain = ['-y', '-an', '-Zn', ...(command.includes('-s ') ? [] : ['-Wn'])].join(' ');
-      await lvm(command.startsWith('lvcreate') ? command.replace('lvcreate', `lvcreate ${plain}`) : command);
+      const made = command.includes('-s -n') ? 'lvcreate -y -an' : 'lvcreate -y -an -Zn -Wn';
+      await lvm(command.replace(/^lvcreate/, made));
     }
     if (volumes !== undefined) {
       const text = join(folder, 'vg.txt');
@@ -133,8 +134,8 @@ export async function piecesOf(disk: LvmDisk, name: string): Promise<Piece[]> {
     const extent = Number(segment.vg_extent_size);
     const areas = (segment.seg_pe_ranges ?? '').split(' ').map((range) => {
       const [, device = '', first = '0'] = /^(.*):(\d+)-\d+$/.exec(range) ?? [];
-      const i = pvs.findIndex((pv) => pv.pv_name === device);
-      return (disk.starts[i] ?? 0) + Number(pvs[i]?.pe_start) + Number(first) * extent;
+      const start = Number(pvs.find((pv) => pv.pv_name === device)?.pe_start);
+      return (disk.starts[Number(device.slice(1)) - 1] ?? 0) + start + Number(first) * extent;
     });
     const length = Number(segment.seg_size);
     const stripe = areas.length === 1 ? length : Number(segment.stripe_size);
