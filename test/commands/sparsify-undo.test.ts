@@ -1,0 +1,132 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { access, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
+import { needs } from '../support/needs.js';
+import { attempt, disktool, disktoolPath, run } from '../support/run.js';
+
+const it = needs({ programs: guestDiskPrograms });
+const MiB = 1 << 20;
+
+async function guest(size = 64 * MiB) {
+  const { image } = await makeGuestDisk({ size });
+  const folder = dirname(image);
+  const original = join(folder, 'original.img');
+  await run('cp', ['--sparse=never', image, original]);
+  return { image, original, undo: join(folder, 'guest.undo') };
+}
+
+it('says what is kept and how it comes back, and then that it has', async () => {
+  const { image, original, undo } = await guest();
+  const given = await disktool(['sparsify', '--quiet', '--verify', '--undo', undo, image]);
+  expect(given).toMatchObject({ status: 0, stderr: '' });
+  expect(given.stdout).toMatch(/what is in use is the same, sha256 [0-9a-f]{64}\n/);
+  expect(given.stdout).toMatch(/guest\.undo: keeps \S+: sparsify --restore \S+guest\.undo \S+guest\.img puts it back$/);
+  const foretold = await disktool(['sparsify', '--quiet', '--dry-run', '--restore', undo, image]);
+  expect(foretold).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/guest\.img: \S+ would be put back; nothing was changed$/),
+  });
+  const restored = await disktool(['sparsify', '--quiet', '--restore', undo, image]);
+  expect(restored).toMatchObject({ status: 0, stdout: expect.stringMatching(/guest\.img: \S+ put back$/) });
+  await run('cmp', [image, original]);
+});
+
+it('writes one JSON document of either, with exact numbers', async () => {
+  const { image, undo } = await guest();
+  const given = JSON.parse((await disktool(['sparsify', '--json', '--verify', '--undo', undo, image])).stdout);
+  expect(given.images).toMatchObject([
+    { image, undo, kept: expect.any(Number), digest: expect.stringMatching(/^[0-9a-f]{64}$/) },
+  ]);
+  const restored = JSON.parse((await disktool(['sparsify', '--json', '--restore', undo, image])).stdout);
+  expect(restored).toEqual({
+    images: [
+      { image, undo, dryRun: false, size: 64 * MiB, restored: given.images[0].kept, present: 0, complete: true },
+    ],
+  });
+  await run('dd', [`if=/dev/urandom`, `of=${image}`, 'bs=1', 'count=4', 'seek=1049700', 'conv=notrunc', 'status=none']);
+  const refused = await disktool(['sparsify', '--json', '--restore', undo, image]);
+  expect(refused.status).toBe(1);
+  expect(JSON.parse(refused.stdout)).toMatchObject({ code: 'UNSAFE', reason: 'changed-in-use', device: image });
+});
+
+it('verifies the copy that --output and copy --sparsify make', async () => {
+  const { image, undo } = await guest(48 * MiB);
+  const out = `${undo}.img`;
+  const sha = /what is in use is the same, sha256 [0-9a-f]{64}$/;
+  expect(await disktool(['sparsify', '-q', '--verify', image, '--output', out])).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(sha),
+  });
+  expect(await disktool(['copy', '-q', '--sparsify', '--verify', '--force', image, out])).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(sha),
+  });
+});
+
+it('refuses what does not go together with status 2', async () => {
+  for (const [args, word] of [
+    [['sparsify', '--undo', 'u', 'a', 'b'], '--undo takes one image'],
+    [['sparsify', '--restore', 'u', 'a', 'b'], '--restore takes one image'],
+    [['sparsify', '--undo', 'u', '--output', 'o', 'a'], '--output'],
+    [['sparsify', '--undo', 'u', '--dry-run', 'a'], '--dry-run'],
+    [['sparsify', '--restore', 'u', '--undo', 'v', 'a'], '--undo'],
+    [['sparsify', '--restore', 'u', '--zero', 'sda1', 'a'], '--zero'],
+    [['sparsify', '--restore', 'u', '--snapshot', 's', 'a'], '--snapshot'],
+    [['sparsify', '--restore', 'u', '-U', '-n', 'a'], '--force-share'],
+    [['copy', '--verify', 'a', 'b'], '--sparsify'],
+  ] as const) {
+    const { status, stderr } = await disktool(args);
+    expect({ args, status }).toEqual({ args, status: 2 });
+    expect(stderr).toContain(word);
+  }
+});
+
+/** Starts sparsify --undo, ends it by a signal after a time, and puts back what it gave back. */
+async function cutOff(
+  { image, original, undo }: Awaited<ReturnType<typeof guest>>,
+  signal: NodeJS.Signals,
+  after: number,
+): Promise<boolean> {
+  await run('cp', ['--sparse=never', original, image]);
+  await rm(undo, { force: true });
+  const args = ['sparsify', '--quiet', '--undo', undo, image];
+  const child = spawn(process.execPath, [disktoolPath, ...args], { stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  await sleep(after);
+  child.kill(signal);
+  const [status] = await ended;
+  const changed = (await attempt('cmp', [image, original])).status === 1;
+  const there = await access(undo).then(
+    () => true,
+    () => false,
+  );
+  if (there) {
+    const restored = await disktool(['sparsify', '--quiet', '--restore', undo, image]);
+    // Of a file that was cut off before its first part, it says why nothing comes back: nothing was given back.
+    if (restored.status !== 0) expect(restored.stderr).toContain('before anything was given back');
+  }
+  await run('cmp', [image, original]);
+  return status !== 0 && changed;
+}
+
+needs({ programs: guestDiskPrograms, slow: true })(
+  'whenever it is killed, all that was given back comes back',
+  async () => {
+    const disk = await guest(160 * MiB);
+    const start = performance.now();
+    await run(process.execPath, [disktoolPath, 'sparsify', '--quiet', '--undo', disk.undo, disk.image]);
+    const whole = performance.now() - start;
+    let cut = 0;
+    for (let i = 0; i < 24; i++) if (await cutOff(disk, 'SIGKILL', whole * (0.3 + (0.7 * i) / 24))) cut++;
+    expect(cut).toBeGreaterThan(0);
+  },
+);
+
+it('ended by SIGTERM it leaves a whole image, and an undo file of what was given back', async () => {
+  const disk = await guest(96 * MiB);
+  for (const after of [600, 900]) await cutOff(disk, 'SIGTERM', after);
+});
