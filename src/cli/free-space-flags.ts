@@ -11,6 +11,11 @@ export const freeSpaceFlags = {
     multiple: true,
     multipleNonGreedy: true,
   }),
+  unpartitioned: Flags.boolean({
+    summary: 'what lies between partitions, and behind the last, is free as well',
+    description:
+      'Never what lies before the first partition, where boot loaders are, nor the last MiB of the disk; and nothing when there is anything odd about the partition table.',
+  }),
   minimum: sizeFlag({ summary: 'leave free ranges shorter than this be' }),
   replay: Flags.boolean({
     default: true,
@@ -21,18 +26,20 @@ export const freeSpaceFlags = {
 
 interface FreeSpaceFlags {
   readonly ignore?: readonly string[] | undefined;
+  readonly unpartitioned?: boolean | undefined;
   readonly minimum?: bigint | undefined;
   readonly replay: boolean;
 }
 
 /** The first of the flags that is said, as it is said: for who has no use for them. */
-export function saidOfFreeSpace({ ignore, minimum, replay }: FreeSpaceFlags): string | undefined {
+export function saidOfFreeSpace({ ignore, unpartitioned, minimum, replay }: FreeSpaceFlags): string | undefined {
   if (ignore !== undefined) return '--ignore';
+  if (unpartitioned === true) return '--unpartitioned';
   if (minimum !== undefined) return '--minimum';
   return replay ? undefined : '--no-replay';
 }
 
 /** What the flags say of free space. */
-export function freeSpaceOf({ ignore, minimum, replay }: FreeSpaceFlags): Omit<PlanOptions, 'zero'> {
-  return { ignore, minimum, replay };
+export function freeSpaceOf({ ignore, unpartitioned, minimum, replay }: FreeSpaceFlags): Omit<PlanOptions, 'zero'> {
+  return { ignore, unpartitioned, minimum, replay };
 }

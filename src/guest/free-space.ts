@@ -4,6 +4,7 @@ import type { Filesystem, Usage } from '../filesystem/filesystem.js';
 import { type Content, typeOfContent } from './content.js';
 import { findLeft, findVolume } from './find-volume.js';
 import type { Guest, LeftVolume, Volume } from './guest.js';
+import { unpartitioned } from './unpartitioned.js';
 
 /** What of a disk nobody needs, and what stays and why. */
 export interface FreeSpace {
@@ -17,11 +18,11 @@ export interface FreeSpace {
 export interface VolumeFreeSpace {
   /** `/dev/sda1`. */
   readonly name: string;
-  /** Of what it holds, or of a logical volume that is not taken apart, which has no more than that. */
+  /** Of what it holds; of a logical volume that is not taken apart, its own; `unpartitioned` of what is in no partition. */
   readonly type: string;
   /** Bytes. */
   readonly size: bigint;
-  /** Absent of a logical volume that is not taken apart. */
+  /** Absent where there is none that could be read. */
   readonly volume?: Volume | undefined;
   readonly usage?: Usage | undefined;
   /** Offsets on the disk. Empty for a volume that is left alone. */
@@ -51,6 +52,8 @@ export interface FreeSpaceOptions {
   readonly wipe?: readonly string[] | undefined;
   /** Replay in memory the log of a filesystem that needs recovery. Default true; without, it is left alone. */
   readonly replay?: boolean | undefined;
+  /** Whether what lies between partitions, and behind the last, is free as well. */
+  readonly unpartitioned?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -85,6 +88,7 @@ export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}
     const free = placement.toDisk(found.free.clip(0n, size)).subtract(kept);
     volumes.push({ name, type: typeOfContent(content), size, volume, ...found, usage, free, wiped: isWiped });
   }
+  if (options.unpartitioned === true) volumes.push(unpartitioned(guest, kept));
   return {
     volumes: [...volumes, ...guest.left.map(describeLeft)],
     free: volumes.reduce((all, { free }) => all.union(free), RangeSet.empty),

@@ -16,7 +16,7 @@ export interface DiskInfo {
   /** The image first, then what it stands on, one below the other. */
   readonly images: readonly ImageFacts[];
   /** Of the disk; undefined when it cannot be read: then a problem of the image says why. */
-  readonly partitionTable?: PartitionTable | undefined;
+  readonly partitionTable?: Omit<PartitionTable, 'own'> | undefined;
 }
 
 /**
@@ -31,12 +31,13 @@ export async function imageInfo({ image, ...source }: InfoOptions, context: Task
   const [top, ...below] = await describeChain(image, { ...source, signal, onWarning });
   if (top === undefined) throw new Error('a chain without images');
   let virtualSize = top.virtualSize;
-  let partitionTable: PartitionTable | undefined;
+  let partitionTable: DiskInfo['partitionTable'];
   const problems = [...top.problems];
   try {
     await using disk = await openImage(image, { ...source, access: 'read', signal, onWarning });
     virtualSize ??= disk.facts.size;
-    partitionTable = await readPartitionTable(disk, { signal });
+    const { own: _, ...table } = await readPartitionTable(disk, { signal });
+    partitionTable = table;
   } catch (error) {
     if (!(error instanceof DiskError) || error.code === 'CANCELLED') throw error;
     const known = [top, ...below].some((facts) => facts.problems.some(({ message }) => message === error.message));

@@ -23,7 +23,7 @@ export async function readPartitionTable(device: BlockDevice, options: RequestOp
   if (size < BigInt(masterBootRecord.size)) return none([]);
   const sector = await readView(device, 0n, masterBootRecord.size, options);
   const record = readBootRecord(sector, 512);
-  if (record?.protective !== undefined) return asGpt(device, record.protective, options);
+  if (record?.protective !== undefined) return asGpt(device, record, record.protective, options);
   const gpt = await hasGpt(device, options);
   const filesystem = filesystemOfBootSector(sector);
 
@@ -41,6 +41,7 @@ export async function readPartitionTable(device: BlockDevice, options: RequestOp
 
 async function asGpt(
   device: BlockDevice,
+  record: BootRecord,
   protective: BootRecordEntry,
   options: RequestOptions,
 ): Promise<PartitionTable> {
@@ -54,7 +55,9 @@ async function asGpt(
   const gpt = await readGpt(device, protectedEnd, warnings, options);
   const partitions = withProblems(gpt.partitions, gpt.table, device.facts.size, warnings);
   const { sectorSize, diskGuid } = gpt;
-  return Object.freeze({ kind: 'gpt', sectorSize, uuid: diskGuid, partitions, warnings: warnings.list() });
+  const hybrid = record.entries.some((entry) => entry.slot !== protective.slot);
+  const list = warnings.list();
+  return Object.freeze({ kind: 'gpt', sectorSize, uuid: diskGuid, partitions, own: gpt.table, hybrid, warnings: list });
 }
 
 async function asMbr(
@@ -72,11 +75,22 @@ async function asMbr(
     sectorSize: 512,
     uuid: record.diskSignature,
     partitions,
+    own: found.table,
+    hybrid: false,
     warnings: warnings.list(),
     ignored: gpt ? 'gpt' : undefined,
   });
 }
 
 function none(warnings: readonly string[], ignored?: PartitionTable['ignored']): PartitionTable {
-  return Object.freeze({ kind: 'none', sectorSize: 512, uuid: '', partitions: [], warnings, ignored });
+  return Object.freeze({
+    kind: 'none',
+    sectorSize: 512,
+    uuid: '',
+    partitions: [],
+    own: [],
+    hybrid: false,
+    warnings,
+    ignored,
+  });
 }

@@ -1,3 +1,5 @@
+import type { Range } from '../binary/range-set.js';
+
 /** One entry of a partition table, as the table has it: nothing of it is cut to fit the disk. */
 export interface Partition {
   /** As Linux counts: the entry's place in a GPT, 1 to 4 for the primaries of an MBR, from 5 on for logical drives. */
@@ -26,6 +28,10 @@ export interface PartitionTable {
   readonly uuid: string;
   /** In the order of their numbers. */
   readonly partitions: readonly Partition[];
+  /** The bytes that the table itself takes: boot records, headers, entries. */
+  readonly own: readonly Range[];
+  /** A GPT whose MBR has partitions of its own as well, which Linux does not look at. */
+  readonly hybrid: boolean;
   /** What is odd about the table, a sentence each, without the disk's name. */
   readonly warnings: readonly string[];
   /**

@@ -1,4 +1,4 @@
-import type { DiskInfo, ImageFacts, PartitionTable } from '../../task/info.js';
+import type { DiskInfo, ImageFacts } from '../../task/info.js';
 import { printable } from '../printable.js';
 import { formatSize } from '../quantities.js';
 import { table } from '../table.js';
@@ -65,7 +65,7 @@ function describeSnapshots(snapshots: NonNullable<ImageFacts['snapshots']>): str
   ]);
 }
 
-function describeTable({ kind, sectorSize, uuid, partitions }: PartitionTable): string {
+function describeTable({ kind, sectorSize, uuid, partitions }: NonNullable<DiskInfo['partitionTable']>): string {
   if (kind === 'none') return 'partition table: none';
   const id = uuid === '' ? '' : `, ${uuid}`;
   const heading = `partition table: ${kind}, sectors of ${sectorSize} bytes${id}`;

@@ -1,20 +1,16 @@
 import { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
-import { type FreeSpace, findFreeSpace } from '../../guest/free-space.js';
+import { type FreeSpace, type FreeSpaceOptions, findFreeSpace } from '../../guest/free-space.js';
 import { type Guest, openGuest } from '../../guest/guest.js';
 import type { TaskContext } from '../context.js';
 import { occupiedBytes } from './occupied.js';
 import type { VolumeReport } from './report.js';
 
-export interface PlanOptions {
-  /** Volumes to leave alone, by any of their names. */
-  readonly ignore?: readonly string[] | undefined;
+export interface PlanOptions extends Omit<FreeSpaceOptions, 'wipe' | 'signal'> {
   /** Volumes whose contents are given up, by any of their names. */
   readonly zero?: readonly string[] | undefined;
   /** Bytes: free ranges shorter than this are left as they are. */
   readonly minimum?: bigint | undefined;
-  /** Replay in memory the journal of a filesystem that needs recovery. Default true; without, it is left alone. */
-  readonly replay?: boolean | undefined;
 }
 
 /** What can be given back, before anything is changed. */
@@ -31,10 +27,10 @@ export interface Plan {
 /** Reads the guest's metadata and works out what can be given back. Changes nothing. */
 export async function planSparsify(disk: BlockDevice, options: PlanOptions, { signal }: TaskContext): Promise<Plan> {
   const guest = await openGuest(disk, { signal });
-  const { ignore, zero: wipe, replay } = options;
-  const freeSpace = await findFreeSpace(guest, { ignore, wipe, replay, signal });
+  const { zero: wipe, minimum = 0n, ...what } = options;
+  const freeSpace = await findFreeSpace(guest, { ...what, wipe, signal });
   const block = BigInt(disk.facts.blockSize.preferred);
-  const whole = (free: RangeSet) => free.atLeast(options.minimum ?? 0n).roundInwards(block);
+  const whole = (free: RangeSet) => free.atLeast(minimum).roundInwards(block);
   const occupied = await occupiedBytes(disk, signal);
   const volumes = freeSpace.volumes.map((found): VolumeReport => {
     const { name, type, size, volume, usage, free, leftAlone, wiped, replayed } = found;
