@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { RangeSet } from '../../../src/binary/range-set.js';
 import type { BlockDevice } from '../../../src/device/block-device.js';
+import { HolesLayer } from '../../../src/device/layer/holes.js';
 import { Slice } from '../../../src/device/layer/slice.js';
 import { withLayers } from '../../../src/device/layer/stack.js';
 import { memoryDevice } from '../../../src/device/memory-device.js';
@@ -49,8 +51,24 @@ test.each([
   expect(device.facts).toMatchObject({ hostFile: undefined, guardedFile: undefined });
 });
 
-test('a part of a device with layers hands no file on, whose bytes lie elsewhere in it', async () => {
-  const { device } = withLayers(await image(), { errors: { rate: 0 } });
+test('a part of a device with layers hands the file on from where it begins, and the layers hear of their own bytes', async () => {
+  const below = await image();
+  const holes = RangeSet.of([{ offset: 1024n, length: 1024n }]);
+  const seen: bigint[] = [];
+  const { device } = withLayers(new HolesLayer(below, holes), {
+    log: (line) => {
+      const offset = /offset=(\S+)/.exec(line)?.[1];
+      if (offset !== undefined) seen.push(BigInt(offset));
+    },
+  });
   await using _ = device;
-  expect(new Slice(device, 512n, 512n).facts).toMatchObject({ hostFile: undefined, guardedFile: undefined });
+  const { hostFile, guardedFile } = new Slice(device, 512n, 4096n).facts;
+  expect(hostFile).toBeUndefined();
+  expect(guardedFile?.file).toMatchObject({ fd: below.facts.hostFile?.fd, offset: 512n });
+  await guardedFile?.admit(100n, 10n, {});
+  expect(seen).toEqual([612n]);
+  expect(guardedFile?.holds?.(0n, 512n)).toBe(true);
+  expect(guardedFile?.holds?.(0n, 513n)).toBe(false);
+  expect(guardedFile?.holds?.(512n, 1n)).toBe(false);
+  expect(guardedFile?.holds?.(1536n, 512n)).toBe(true);
 });
