@@ -7,6 +7,7 @@ import { expect, onTestFinished } from 'vitest';
 import { RangeSet } from '../../src/binary/range-set.js';
 import { openImage } from '../../src/image/open-image.js';
 import { planSparsify } from '../../src/task/sparsify/plan.js';
+import { writeJournal } from '../support/ext-journal.js';
 import { allocatedSize, digestOutside, filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
 import { needs } from '../support/needs.js';
 import { attempt, disktool, disktoolPath, run } from '../support/run.js';
@@ -234,3 +235,36 @@ needs({ programs: ['losetup', ...guestDiskPrograms], root: true })(
     await run('e2fsck', ['-fn', disk.root]);
   },
 );
+
+it('gives back what is free with a journal replayed in memory, says so, and leaves the journal to the guest', async () => {
+  const { image, root } = await makeGuestDisk();
+  await writeJournal(root, 'v3', 4096, [{ blocks: [[20_000, Buffer.from('something')]] }]);
+  const listed = JSON.parse((await disktool(['filesystems', '--json', image])).stdout);
+  expect(listed.entries).toMatchObject([{ state: 'needs-recovery', reason: expect.stringContaining('journal') }]);
+  const dry = await disktool(['sparsify', '--dry-run', '--json', image]);
+  expect(JSON.parse(dry.stdout).images[0].volumes[0]).toMatchObject({ device: '/dev/sda1', replayed: true });
+  const { status, stdout } = await disktool(['sparsify', '--quiet', '--strict', image]);
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/\/dev\/sda1\s+ext4.*its journal was replayed in memory, and nothing of it written/);
+  expect((await allocatedSize(image)) / MiB).toBeLessThan(30);
+  expect(await run('dumpe2fs', ['-h', root], { env: { LC_ALL: 'C' } })).toMatch(/needs_recovery/);
+  await run('debugfs', ['-w', '-R', 'journal_run', root]);
+  await run('e2fsck', ['-fn', root]);
+});
+
+it('leaves a filesystem alone whose journal needs recovery, and exits with 3, under --no-replay', async () => {
+  const { image, root } = await makeGuestDisk();
+  await writeJournal(root, 'v3', 4096, [{ blocks: [[20_000, Buffer.from('something')]] }]);
+  const { status, stdout } = await disktool(['sparsify', '--quiet', '--no-replay', image]);
+  expect(status).toBe(3);
+  expect(stdout).toMatch(/\/dev\/sda1.*left alone: its journal needs recovery/);
+});
+
+it('leaves a filesystem alone whose journal is irregular, exits with 3 and says why', async () => {
+  const { image, root } = await makeGuestDisk();
+  await writeJournal(root, 'none', 4096, [{ blocks: [[20_000, Buffer.from('something')]] }]);
+  await run('debugfs', ['-w', '-R', 'set_inode_field <8> size 0x100000000', root]);
+  const { status, stdout } = await disktool(['sparsify', '--quiet', image]);
+  expect(status).toBe(3);
+  expect(stdout).toMatch(/\/dev\/sda1.*left alone: its journal is not replayed: .*a hole.*run e2fsck on it/);
+});
