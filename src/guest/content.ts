@@ -99,3 +99,19 @@ export function typeOfContent(content: Content): string {
       return content.kind;
   }
 }
+
+/** Label and UUID of what a volume holds; empty where it has none. */
+export function namesOf(content: Content): { readonly label: string; readonly uuid: string } {
+  switch (content.kind) {
+    case 'filesystem':
+      return { label: content.filesystem.label, uuid: content.filesystem.uuid };
+    case 'swap':
+      return { label: content.swap.label, uuid: content.swap.uuid };
+    case 'recognised':
+      return { label: content.label, uuid: content.uuid };
+    case 'physical-volume':
+      return { label: '', uuid: content.uuid };
+    default:
+      return { label: '', uuid: '' };
+  }
+}

@@ -1,5 +1,6 @@
 import { Placement } from '../binary/placement.js';
 import { DiskError } from '../error/disk-error.js';
+import { namesOf } from './content.js';
 import { diskName, isLogicalVolumeName, namesOfLogicalVolume, parseDeviceName } from './device-name.js';
 import type { Guest, LeftVolume, Volume } from './guest.js';
 
@@ -70,7 +71,7 @@ export function wholeDisk({ disk, volumes }: Guest): Volume {
 function isCalled(volume: Volume, key: string, value: string): boolean {
   // An empty value would fit all that have none.
   if (value === '') return false;
-  const { label, uuid } = namesOf(volume);
+  const { label, uuid } = namesOf(volume.content);
   switch (key) {
     case 'LABEL':
       return label === value;
@@ -83,27 +84,11 @@ function isCalled(volume: Volume, key: string, value: string): boolean {
   }
 }
 
-/** Label and UUID of what a volume holds; empty where it has none. */
-export function namesOf({ content }: Volume): { readonly label: string; readonly uuid: string } {
-  switch (content.kind) {
-    case 'filesystem':
-      return content.filesystem;
-    case 'swap':
-      return content.swap;
-    case 'recognised':
-      return content;
-    case 'physical-volume':
-      return { label: '', uuid: content.uuid };
-    default:
-      return { label: '', uuid: '' };
-  }
-}
-
 /** Enough to choose by. */
 function list(guest: Guest, volumes: readonly Volume[]): string {
   if (volumes.length === 0) return 'nothing';
   const shown = volumes.slice(0, 20).map((volume) => {
-    const { label, uuid } = namesOf(volume);
+    const { label, uuid } = namesOf(volume.content);
     const names = [label === '' ? undefined : `LABEL=${label}`, uuid === '' ? undefined : `UUID=${uuid}`];
     const more = names.filter((text) => text !== undefined).join(' ');
     return more === '' ? volume.name : `${volume.name} (${more})`;

@@ -6,7 +6,8 @@ import { Slice } from '../device/layer/slice.js';
 import { probe } from '../filesystem/probe.js';
 import type { VolumeGroup } from '../volume/lvm/lvm.js';
 import { type Partition, type PartitionTable, readPartitionTable } from '../volume/partition-table.js';
-import { type Content, identify, sizeProblem } from './content.js';
+import { ownerOf } from '../volume/partition-type.js';
+import { type Content, identify, namesOf, sizeProblem } from './content.js';
 import { diskName, partitionName } from './device-name.js';
 import { findLogicalVolumes } from './logical-volumes.js';
 
@@ -105,8 +106,14 @@ export async function openGuest(
 
 async function openVolume(volume: Omit<Volume, 'content'>, signal: AbortSignal | undefined): Promise<Volume> {
   if (volume.partition?.role === 'extended') return { ...volume, content: { kind: 'extended' } };
-  const content = await identify(volume.device, signal);
+  const content = asOwned(volume, await identify(volume.device, signal));
   return { ...volume, content, problem: volume.problem ?? sizeProblem(content, volume.device.facts.size) };
+}
+
+/** In a partition that is somebody's by its type, a filesystem is no more than a name to find it by. */
+function asOwned({ partition }: Omit<Volume, 'content'>, content: Content): Content {
+  const type = partition && ownerOf(partition.type);
+  return type === undefined ? content : { kind: 'recognised', type, usage: 'raid', ...namesOf(content) };
 }
 
 function problemOf({ problem, offset, length }: Partition, disk: BlockDevice): string | undefined {

@@ -1,5 +1,6 @@
 import { max } from '../binary/convert.js';
 import { RangeSet } from '../binary/range-set.js';
+import { ownerOf } from '../volume/partition-type.js';
 import { diskName } from './device-name.js';
 import type { VolumeFreeSpace } from './free-space.js';
 import type { Guest } from './guest.js';
@@ -8,8 +9,6 @@ import type { Guest } from './guest.js';
 const tail = 1024n * 1024n;
 /** Bytes at the start of an extended partition, where its first boot record is, written or not. */
 const extendedHead = 4096n;
-/** Of dynamic disks, whose volumes are not where the table has partitions: an MBR's, and a GPT's two. */
-const dynamicTypes = new Set(['0x42', '5808c8aa-7e8f-42e0-85d2-e1e90434cfb3', 'af9b60a0-1431-4f62-bc68-3311714a69ad']);
 
 /**
  * The bytes of a disk that no partition has, as if all of them were one volume. Boot loaders lie before the first
@@ -49,6 +48,7 @@ function whyNot({ table, volumes, hibernated }: Guest): string | undefined {
   if (warning !== undefined) return `the partition table is doubtful: ${warning}`;
   const odd = volumes.find(({ partition, problem }) => partition !== undefined && problem !== undefined);
   if (odd !== undefined) return `${odd.name}: ${odd.problem}`;
-  if (table.partitions.some(({ type }) => dynamicTypes.has(type))) return 'the disk is a dynamic one (LDM)';
+  const owner = table.partitions.map(({ type }) => ownerOf(type)).find((name) => name !== undefined);
+  if (owner !== undefined) return `${owner} may have volumes there`;
   return hibernated === undefined ? undefined : `the guest is hibernated: ${hibernated}`;
 }

@@ -1,8 +1,8 @@
 import { toNumber } from '../binary/convert.js';
 import { hasCode } from '../error/disk-error.js';
 import type { Filesystem, Usage } from '../filesystem/filesystem.js';
+import { namesOf } from '../guest/content.js';
 import { diskName } from '../guest/device-name.js';
-import { namesOf } from '../guest/find-volume.js';
 import { type Guest, type LeftVolume, type LogicalFacts, openGuest, type Volume } from '../guest/guest.js';
 import { openImage, type SourceOptions } from '../image/open-image.js';
 import type { Partition } from '../volume/partition-table.js';
@@ -90,7 +90,7 @@ export async function listFilesystems(options: ListOptions, context: TaskContext
 
 async function contentEntry(guest: Guest, volume: Volume): Promise<Entry> {
   const { name, device, problem, leftAlone, partition, logical } = volume;
-  const { label, uuid } = namesOf(volume);
+  const { label, uuid } = namesOf(volume.content);
   const { type, vfs, reason = leftAlone, ...facts } = await factsOf(guest, volume);
   const mbr = mbrType(guest, partition);
   const parent = logical?.group ?? (partition === undefined ? '' : diskName);

@@ -148,6 +148,13 @@ const patched: Record<string, { type: string; at: readonly (readonly [number, st
   'a VMFS volume': { type: 'VMFS_volume_member', at: [[mebibyte, '0dd001c0']], blkid: true },
   VMFS: { type: 'VMFS', at: [[2 * mebibyte, '5ef1ab2f']], blkid: true },
   ReFS: { type: 'ReFS', at: [[0, '0000005265465300']] },
+  bcachefs: {
+    type: 'bcachefs',
+    at: [
+      [4096 + 24, 'c68573f666ce90a9d96a60cf803df7ef'],
+      [4096 + 104, '0800000000000000'],
+    ],
+  },
   'DRBD 8': { type: 'drbd', at: [[size - 4096 + 60, '8374026b']], blkid: true },
   'DRBD 9': { type: 'drbd', at: [[size - 4096 + 60, '8374026d']] },
   'Ceph BlueStore': {

@@ -1,6 +1,7 @@
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
+import { findFreeSpace } from '../../src/guest/free-space.js';
 import { openGuest } from '../../src/guest/guest.js';
 import { guestImage, guestUuids } from '../support/guest-image.js';
 import { needs } from '../support/needs.js';
@@ -157,4 +158,22 @@ describe('openGuest', () => {
       ['/dev/sda5', 'filesystem', undefined],
     ]);
   });
+
+  const owned = [
+    ['dos', '42', 'LDM'],
+    ['gpt', 'AF9B60A0-1431-4F62-BC68-3311714A69AD', 'LDM'],
+    ['gpt', 'E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D', 'storage-spaces'],
+  ] as const;
+  for (const [label, type, owner] of owned) {
+    it(`takes nothing apart in a partition of the type ${type} (${label}), and finds it by its label`, async () => {
+      const path = await guestImage(label);
+      await run('sfdisk', ['-q', '--part-type', path, '1', type]);
+      await using disk = await openRaw(path);
+      const guest = await openGuest(disk);
+      expect(guest.volumes[0]?.content).toMatchObject({ kind: 'recognised', type: owner, label: 'root' });
+      const { volumes } = await findFreeSpace(guest);
+      expect(volumes[0]).toMatchObject({ leftAlone: { kind: 'unsupported', reason: `${owner} is not supported` } });
+      expect(volumes[0]?.free.count).toBe(0);
+    });
+  }
 });

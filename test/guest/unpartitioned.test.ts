@@ -123,7 +123,7 @@ describe('nothing of it is free', () => {
         }),
       why: /overlap/,
     },
-    'on a dynamic disk': { script: 'label: dos\nstart=2MiB, size=4MiB, type=42\n', why: /dynamic/ },
+    'on a dynamic disk': { script: 'label: dos\nstart=2MiB, size=4MiB, type=42\n', why: /LDM/ },
     'when the disk as a whole is something else too': {
       script: 'label: dos\nstart=2MiB, size=4MiB\n',
       spoil: async (path) => {

@@ -50,6 +50,13 @@ export const efiGuid = layout(
   },
 );
 
+/** The types that matter to whoever looks for free space. Microsoft, PARTITION_INFORMATION_GPT. */
+export const partitionTypes = {
+  LDM_METADATA: '5808c8aa-7e8f-42e0-85d2-e1e90434cfb3',
+  LDM_DATA: 'af9b60a0-1431-4f62-bc68-3311714a69ad',
+  STORAGE_SPACES: 'e75caf8f-f680-4cee-afa3-b001e56efc2d',
+} as const;
+
 export const gptSignature = 'EFI PART';
 /** Where the primary copy stands: right after the protective MBR. */
 export const primaryLba = 1n;

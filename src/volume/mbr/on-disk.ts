@@ -38,6 +38,8 @@ export const osType = {
   EXTENDED_LBA: 0x0f,
   EXTENDED_LINUX: 0x85,
   GPT_PROTECTIVE: 0xee,
+  /** Of a dynamic disk, whose volumes the Logical Disk Manager keeps. Linux Documentation/admin-guide/ldm.rst. */
+  LDM: 0x42,
 } as const;
 /** Where a protective entry starts: at the header of the GPT. UEFI 2.10, 5.2.3 Protective MBR, table 5.4. */
 export const protectedFromLba = 1n;
