@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import ts from 'typescript';
 import { expect, test } from 'vitest';
+import { viewOf } from '../../src/binary/layout.js';
 import { Placement } from '../../src/binary/placement.js';
 import { RangeSet } from '../../src/binary/range-set.js';
 import { FileDevice } from '../../src/device/file-device.js';
@@ -20,6 +21,9 @@ import { RoundLayer } from '../../src/device/layer/round.js';
 import { Slice } from '../../src/device/layer/slice.js';
 import { StatsLayer } from '../../src/device/layer/stats.js';
 import { memoryDevice } from '../../src/device/memory-device.js';
+import { JournalBlocks } from '../../src/filesystem/ext/journal/journal-blocks.js';
+import { journalMagic } from '../../src/filesystem/ext/journal/on-disk.js';
+import { ReplayedView } from '../../src/filesystem/ext/journal/replayed-view.js';
 import { needs } from '../support/needs.js';
 import { run } from '../support/run.js';
 import { describeBlockDevice, describeReadOnlyDevice } from './block-device.js';
@@ -207,6 +211,33 @@ describeReadOnlyDevice({
     ]);
     for (const { offset, length } of holes) bytes.fill(0, Number(offset), Number(offset + length));
     return { device: new HolesLayer(below, holes), bytes };
+  },
+});
+
+describeReadOnlyDevice({
+  name: 'ReplayedView',
+  open: async () => {
+    const [blockSize, size] = [1024, 65_000];
+    const below = memoryDevice(BigInt(size));
+    const bytes = Uint8Array.from({ length: size }, (_, i) => 1 + (i % 255));
+    const log = { start: 40, end: 50 };
+    // Of a block that begins with the journal's magic number, the log has zeros in its place.
+    bytes.fill(0, 42 * blockSize, 42 * blockSize + 4);
+    await below.write(bytes, 0n);
+    const blocks = new JournalBlocks(below, blockSize, [log], {});
+    // The last block of the device is cut short.
+    const replayed = new Map([
+      [3, { from: 1, escaped: false }],
+      [10, { from: 2, escaped: true }],
+      [63, { from: 3, escaped: false }],
+    ]);
+    const logged = bytes.slice(log.start * blockSize, log.end * blockSize);
+    viewOf(logged).setUint32(2 * blockSize, journalMagic);
+    for (const [block, { from }] of replayed) {
+      const end = Math.min(size, (block + 1) * blockSize);
+      bytes.set(logged.subarray(from * blockSize, from * blockSize + end - block * blockSize), block * blockSize);
+    }
+    return { device: new ReplayedView(below, blocks, replayed), bytes };
   },
 });
 
