@@ -12,6 +12,7 @@ import { freeSpaceFlags, freeSpaceOf } from './free-space-flags.js';
 
 export const verifyFlag = Flags.boolean({
   summary: 'hash what is in use, before and after (or in the image and its copy), and fail if it is not the same',
+  exclusive: ['dry-run'],
 });
 
 export const sparsifyFlags = {

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
@@ -73,6 +74,7 @@ it('refuses what does not go together with status 2', async () => {
     [['sparsify', '--restore', 'u', 'a', 'b'], '--restore takes one image'],
     [['sparsify', '--undo', 'u', '--output', 'o', 'a'], '--output'],
     [['sparsify', '--undo', 'u', '--dry-run', 'a'], '--dry-run'],
+    [['sparsify', '--verify', '--dry-run', 'a'], '--dry-run'],
     [['sparsify', '--restore', 'u', '--undo', 'v', 'a'], '--undo'],
     [['sparsify', '--restore', 'u', '--zero', 'sda1', 'a'], '--zero'],
     [['sparsify', '--restore', 'u', '--snapshot', 's', 'a'], '--snapshot'],
@@ -85,48 +87,82 @@ it('refuses what does not go together with status 2', async () => {
   }
 });
 
-/** Starts sparsify --undo, ends it by a signal after a time, and puts back what it gave back. */
+/** Starts disktool, and ends it by a signal some milliseconds after it has come to a phase. */
+async function stopped(args: readonly string[], signal: NodeJS.Signals, phase: string, after: number): Promise<void> {
+  const child = spawn(process.execPath, [disktoolPath, ...args, '--progress', 'json'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const ended = once(child, 'close');
+  for await (const line of createInterface(child.stderr)) {
+    if (!line.includes(`"phase":"${phase}`)) continue;
+    await sleep(after);
+    child.kill(signal);
+    break;
+  }
+  child.stderr.resume();
+  await ended;
+}
+
+const differ = async (a: string, b: string) => (await attempt('cmp', [a, b])).status === 1;
+
+/** Cuts a run off and puts back what it gave back. True when it had given back some of it, and not all. */
 async function cutOff(
   { image, original, undo }: Awaited<ReturnType<typeof guest>>,
-  signal: NodeJS.Signals,
-  after: number,
+  ...[signal, phase, after]: [NodeJS.Signals, string, number]
 ): Promise<boolean> {
   await run('cp', ['--sparse=never', original, image]);
   await rm(undo, { force: true });
-  const args = ['sparsify', '--quiet', '--undo', undo, image];
-  const child = spawn(process.execPath, [disktoolPath, ...args], { stdio: 'ignore' });
-  const ended = once(child, 'exit');
-  await sleep(after);
-  child.kill(signal);
-  const [status] = await ended;
-  const changed = (await attempt('cmp', [image, original])).status === 1;
+  await stopped(['sparsify', '--undo', undo, image], signal, phase, after);
+  const changed = await differ(image, original);
   const there = await access(undo).then(
     () => true,
     () => false,
   );
+  let complete = false;
   if (there) {
-    const restored = await disktool(['sparsify', '--quiet', '--restore', undo, image]);
+    const { status, stdout, stderr } = await disktool(['sparsify', '--quiet', '--restore', undo, image]);
     // Of a file that was cut off before its first part, it says why nothing comes back: nothing was given back.
-    if (restored.status !== 0) expect(restored.stderr).toContain('before anything was given back');
+    if (status !== 0) expect(stderr).toContain('before anything was given back');
+    else complete = !stdout.includes('was cut short');
   }
   await run('cmp', [image, original]);
-  return status !== 0 && changed;
+  return changed && !complete;
 }
 
 needs({ programs: guestDiskPrograms, slow: true })(
   'whenever it is killed, all that was given back comes back',
   async () => {
     const disk = await guest(160 * MiB);
-    const start = performance.now();
-    await run(process.execPath, [disktoolPath, 'sparsify', '--quiet', '--undo', disk.undo, disk.image]);
-    const whole = performance.now() - start;
     let cut = 0;
-    for (let i = 0; i < 24; i++) if (await cutOff(disk, 'SIGKILL', whole * (0.3 + (0.7 * i) / 24))) cut++;
+    for (let i = 0; i < 12; i++) if (await cutOff(disk, 'SIGKILL', 'giving back', i * 20)) cut++;
+    for (let i = 0; i < 4; i++) if (await cutOff(disk, 'SIGKILL', 'hashing', i * 80)) cut++;
+    expect(cut).toBeGreaterThan(3);
+  },
+  600_000,
+);
+
+needs({ programs: guestDiskPrograms, slow: true })(
+  'putting back that is killed can be done again, whenever that was',
+  async () => {
+    const { image, original, undo } = await guest(160 * MiB);
+    const given = `${image}.given`;
+    await disktool(['sparsify', '--quiet', '--undo', undo, image]);
+    await run('cp', ['--sparse=always', image, given]);
+    const args = ['sparsify', '--restore', undo, image];
+    let cut = 0;
+    for (let i = 0; i < 12; i++) {
+      await run('cp', ['--sparse=always', given, image]);
+      await stopped(args, 'SIGKILL', i % 2 === 0 ? 'putting back' : 'looking at', i * 10);
+      if ((await differ(image, given)) && (await differ(image, original))) cut++;
+      expect(await disktool(args)).toMatchObject({ status: 0 });
+      await run('cmp', [image, original]);
+    }
     expect(cut).toBeGreaterThan(0);
   },
+  600_000,
 );
 
 it('ended by SIGTERM it leaves a whole image, and an undo file of what was given back', async () => {
   const disk = await guest(96 * MiB);
-  for (const after of [600, 900]) await cutOff(disk, 'SIGTERM', after);
+  for (const phase of ['hashing', 'giving back']) await cutOff(disk, 'SIGTERM', phase, 0);
 });

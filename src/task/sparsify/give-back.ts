@@ -46,14 +46,20 @@ export async function giveBack(
     await each(wipe, clear);
     return;
   }
-  // What is to be put back one day must read as zeros until then, which holes in a file do, and discarded blocks need not.
-  const act = disk.facts.hostFile?.kind === 'block' || disk.facts.hostFile === undefined ? clear : discard;
+  // Until it is put back it must read as zeros: what is discarded does so in a file alone.
+  const kind = disk.facts.hostFile?.kind;
+  const fast = kind === 'block';
+  const discardToZeros: Act =
+    kind === 'file' || kind === 'memory'
+      ? discard
+      : (offset, length) => disk.zero(offset, length, { mayTrim: true, fast, signal });
   for await (const batch of batchesOf(disk, given, usualBatch, signal)) {
     await undo.keep(disk, batch, signal).catch((error: unknown) => {
       throw withoutBatch(error);
     });
     try {
-      await each(given.within(batch.start, batch.end - batch.start), act);
+      await each(trim.within(batch.start, batch.end - batch.start), discardToZeros);
+      await each(wipe.within(batch.start, batch.end - batch.start), clear);
     } catch (error) {
       // That it cannot be done is known at the first try.
       if (hasCode(error, 'UNSUPPORTED') && done === 0n) undo.forget();

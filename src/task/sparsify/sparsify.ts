@@ -61,11 +61,9 @@ export async function sparsify(image: string, options: SparsifyOptions, context:
   const { verify = false, undo } = options;
   const given = plan.trim.union(plan.wipe);
   try {
-    const before = verify || undo !== undefined ? await digestUsed(disk, given, context) : undefined;
-    await using kept =
-      undo === undefined || before === undefined
-        ? undefined
-        : await UndoFile.create(undo, disk.facts.size, given, before);
+    await using kept = undo === undefined ? undefined : await UndoFile.create(undo, disk.facts.size);
+    const before = verify || kept !== undefined ? await digestBefore(disk, given, context) : undefined;
+    if (before !== undefined) await kept?.begin(given, before);
     await giveBack(disk, plan, kept, context);
     const scan = (options.scan ?? true) && disk.facts.extents;
     const zeros = scan ? await scanZeros(disk, context) : 0n;
@@ -106,6 +104,12 @@ function refuseUnsafe(
       });
     }
   }
+}
+
+/** Durable first: some filesystems know of holes only then, and what is taken for one is not kept. */
+async function digestBefore(disk: BlockDevice, given: RangeSet, context: TaskContext): Promise<UsedDigest> {
+  if (disk.facts.flush) await disk.flush({ signal: context.signal });
+  return await digestUsed(disk, given, context);
 }
 
 async function refuseDifference(

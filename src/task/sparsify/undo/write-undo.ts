@@ -60,18 +60,18 @@ export class UndoFile implements AsyncDisposable {
     private readonly path: string,
     private readonly folder: Folder,
     private readonly fd: number,
-    diskSize: bigint,
+    private readonly diskSize: bigint,
   ) {
     this.#at = undoDataOffset + roundUp(diskSize, BigInt(hostBlock));
   }
 
   /**
-   * Makes a new file, for its owner alone, that says what will be given back and what must stay as it is.
+   * Makes a new file, for its owner alone.
    *
    * @throws {DiskError} UNSAFE (`reason`: `undo-exists`) when the name is taken; IO when the filesystem holds no file of
    * that size
    */
-  static async create(path: string, diskSize: bigint, given: RangeSet, used: UsedDigest): Promise<UndoFile> {
+  static async create(path: string, diskSize: bigint): Promise<UndoFile> {
     if (path === '' || path.endsWith('/')) throw new DiskError('USAGE', `--undo '${path}' names no file`);
     const folder = await Folder.open(dirname(path));
     try {
@@ -79,16 +79,51 @@ export class UndoFile implements AsyncDisposable {
       if (fd === undefined) throw alreadyThere(path);
       const file = new UndoFile(path, folder, fd, diskSize);
       try {
-        await file.#begin(diskSize, given, used);
+        call('ftruncate', `of ${path} to ${file.#at} bytes`, fd, file.#at);
         return file;
       } catch (error) {
-        await file.#remove();
+        await closeFile(fd);
+        await folder.remove(basename(path));
         throw error;
       }
     } catch (error) {
       await folder[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** Says what will be given back, and what must stay as it is. */
+  async begin(given: RangeSet, used: UsedDigest): Promise<void> {
+    const givenHash = createHash('sha256');
+    const logOffset = this.#at;
+    for (const ranges of inGroups(given)) {
+      const entries = entriesOf(ranges, givenEntry.size, (view, base, range) => givenEntry.put(view, range, base));
+      givenHash.update(entries);
+      await this.#append('given', ranges.length, entries);
+    }
+    for (const windows of inGroups(used)) {
+      const entries = entriesOf(windows, usedEntry.size, (view, base, { window, digest }) =>
+        usedEntry.put(view, { window: BigInt(window), digest }, base),
+      );
+      await this.#append('used', windows.length, entries);
+    }
+    const header = Buffer.alloc(undoHeader.size);
+    undoHeader.put(viewOf(header), {
+      magic: undoMagic,
+      version: undoVersion,
+      windowSize,
+      diskSize: this.diskSize,
+      dataOffset: undoDataOffset,
+      logOffset,
+      givenCount: BigInt(given.count),
+      usedCount: BigInt(used.count),
+      givenDigest: givenHash.digest(),
+      usedDigest: used.sum(),
+      id: this.#id,
+    });
+    const { offset } = undoHeader.fields.checksum;
+    undoHeader.put(viewOf(header), { checksum: await sha256(header.subarray(0, offset)) });
+    await this.#write(header, 0n);
   }
 
   /**
@@ -149,40 +184,6 @@ export class UndoFile implements AsyncDisposable {
     }
   }
 
-  async #begin(diskSize: bigint, given: RangeSet, used: UsedDigest): Promise<void> {
-    call('ftruncate', `of ${this.path} to ${this.#at} bytes`, this.fd, this.#at);
-    const givenHash = createHash('sha256');
-    const logOffset = this.#at;
-    for (const ranges of inGroups(given)) {
-      const entries = entriesOf(ranges, givenEntry.size, (view, base, range) => givenEntry.put(view, range, base));
-      givenHash.update(entries);
-      await this.#append('given', ranges.length, entries);
-    }
-    for (const windows of inGroups(used)) {
-      const entries = entriesOf(windows, usedEntry.size, (view, base, { window, digest }) =>
-        usedEntry.put(view, { window: BigInt(window), digest }, base),
-      );
-      await this.#append('used', windows.length, entries);
-    }
-    const header = Buffer.alloc(undoHeader.size);
-    undoHeader.put(viewOf(header), {
-      magic: undoMagic,
-      version: undoVersion,
-      windowSize,
-      diskSize,
-      dataOffset: undoDataOffset,
-      logOffset,
-      givenCount: BigInt(given.count),
-      usedCount: BigInt(used.count),
-      givenDigest: givenHash.digest(),
-      usedDigest: used.sum(),
-      id: this.#id,
-    });
-    const { offset } = undoHeader.fields.checksum;
-    undoHeader.put(viewOf(header), { checksum: await sha256(header.subarray(0, offset)) });
-    await this.#write(header, 0n);
-  }
-
   async #keepPiece(bytes: Uint8Array, offset: bigint): Promise<Kept> {
     const [digest] = await Promise.all([sha256(bytes), this.#write(bytes, undoDataOffset + offset)]);
     return { offset, length: BigInt(bytes.length), digest };
@@ -217,11 +218,6 @@ export class UndoFile implements AsyncDisposable {
     await syncFd(this.fd).catch((error: unknown) => {
       throw wrapSystemError(`fsync of ${this.path}`, error);
     });
-  }
-
-  async #remove(): Promise<void> {
-    await closeFile(this.fd);
-    await this.folder.remove(basename(this.path));
   }
 }
 

@@ -14,7 +14,7 @@ import { run } from '../../../support/run.js';
 import { temporaryFolder } from '../../../support/temporary.js';
 
 const MiB = 1 << 20;
-const size = 2 * MiB;
+const size = MiB;
 const log = MiB + size;
 
 interface Mutation {
@@ -68,6 +68,12 @@ function seal(undo: Buffer): void {
   }
 }
 
+/** As it is; and with a batch that has fewer pieces than it had. */
+const examples: [Attack][] = [
+  [{ mutations: [], sealed: false, cut: 0 }],
+  [{ mutations: [{ at: log + 1036, bytes: Uint8Array.of(1) }], sealed: true, cut: 0 }],
+];
+
 async function fuzz(numRuns: number): Promise<void> {
   const folder = await temporaryFolder();
   const [image, undo] = [join(folder, 'a.img'), join(folder, 'a.undo')];
@@ -95,19 +101,25 @@ async function fuzz(numRuns: number): Promise<void> {
         expect(now.equals(given)).toBe(true);
         return;
       }
-      // All of it, or, when the log was cut off before it, nothing.
-      expect(now.equals(original) || now.equals(given)).toBe(true);
+      // All of it, or, when the log was cut off before it, nothing. Whoever makes the checksums right again may leave
+      // pieces out, and can put nothing in.
+      if (sealed) expect(now.every((byte, i) => byte === original[i] || byte === given[i])).toBe(true);
+      else expect(now.equals(original) || now.equals(given)).toBe(true);
       if (now.equals(original)) restored++;
       await writeFile(image, given);
     }),
-    { numRuns, seed: 1, examples: [[{ mutations: [], sealed: false, cut: 0 }]] },
+    { numRuns, seed: 1, examples },
   );
   expect(restored).toBeGreaterThan(0);
 }
 
 const programs = ['mke2fs'] as const;
 
-needs({ programs })('500 changed undo files end in the very bytes that were, or in a DiskError', () => fuzz(500));
+needs({ programs })(
+  '500 changed undo files end in the very bytes that were, or in a DiskError',
+  () => fuzz(500),
+  180_000,
+);
 needs({ programs, nightly: true })(
   '20000 changed undo files end in the very bytes that were, or in a DiskError',
   () => fuzz(20_000),
