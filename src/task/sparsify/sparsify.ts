@@ -64,10 +64,7 @@ export async function sparsify(image: string, options: SparsifyOptions, context:
     await using kept = undo === undefined ? undefined : await UndoFile.create(undo, disk.facts.size);
     const before = verify || kept !== undefined ? await digestBefore(disk, given, context) : undefined;
     if (before !== undefined) await kept?.begin(given, before);
-    await giveBack(disk, plan, kept, context);
-    const scan = (options.scan ?? true) && disk.facts.extents;
-    const zeros = scan ? await scanZeros(disk, context) : 0n;
-    await disk.flush({ signal });
+    const zeros = await shrink(disk, plan, kept, options, context);
     if (verify && before !== undefined) await refuseDifference(disk, given, before, context);
     return report(image, disk, plan, {
       dryRun,
@@ -78,10 +75,27 @@ export async function sparsify(image: string, options: SparsifyOptions, context:
       allocatedBefore,
       allocatedAfter: allocated(disk),
     });
-  } catch (error) {
-    throw hasCode(error, 'UNSUPPORTED') ? cannotPunch(disk, error) : error;
   } finally {
     attributes?.restore();
+  }
+}
+
+/** @returns bytes in use that were zeros and have become holes */
+async function shrink(
+  disk: BlockDevice,
+  plan: Plan,
+  kept: UndoFile | undefined,
+  { scan = true }: SparsifyOptions,
+  context: TaskContext,
+): Promise<bigint> {
+  try {
+    await giveBack(disk, plan, kept, context);
+    const zeros = scan && disk.facts.extents ? await scanZeros(disk, context) : 0n;
+    await disk.flush({ signal: context.signal });
+    return zeros;
+  } catch (error) {
+    if (kept !== undefined && kept.kept > 0n) context.onWarning?.(`${kept.path} keeps what was given back so far`);
+    throw hasCode(error, 'UNSUPPORTED') ? cannotPunch(disk, error) : error;
   }
 }
 

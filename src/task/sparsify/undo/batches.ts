@@ -1,3 +1,4 @@
+import { max, roundDown } from '../../../binary/convert.js';
 import type { Range, RangeSet } from '../../../binary/range-set.js';
 import type { BlockDevice } from '../../../device/block-device.js';
 import { dataPieces } from '../../data-pieces.js';
@@ -11,12 +12,12 @@ export interface Batch {
   readonly pieces: readonly Range[];
 }
 
-/** Bytes of a batch, at most, that may be more than zeros. */
+/** Bytes of a batch that may be more than zeros: a batch goes on to the end of a block. */
 export const usualBatch = 32n << 20n;
-/** Pieces of a batch, at most: each of them may become many, around blocks of zeros. */
+/** Pieces of a batch: each of them may become many, around blocks of zeros. */
 const mostPieces = 4096;
 
-/** Cuts a disk into batches, without a gap. */
+/** Cuts a disk into batches, without a gap, and so that no block or cluster is given back in two parts. */
 export async function* batchesOf(
   disk: BlockDevice,
   given: RangeSet,
@@ -26,10 +27,14 @@ export async function* batchesOf(
   let start = 0n;
   let pieces: Range[] = [];
   let bytes = 0n;
+  const unit = max(BigInt(mostPiece), BigInt(disk.facts.blockSize.preferred));
   for await (const piece of dataPieces(disk, BigInt(mostPiece), signal, given)) {
-    if (pieces.length > 0 && (bytes + piece.length > batchSize || pieces.length === mostPieces)) {
-      yield { start, end: piece.offset, pieces };
-      start = piece.offset;
+    const last = pieces.at(-1);
+    const cut = roundDown(piece.offset, unit);
+    const full = bytes + piece.length > batchSize || pieces.length >= mostPieces;
+    if (full && last !== undefined && cut >= last.offset + last.length) {
+      yield { start, end: cut, pieces };
+      start = cut;
       pieces = [];
       bytes = 0n;
     }

@@ -57,7 +57,7 @@ export class UndoFile implements AsyncDisposable {
   #kept = 0n;
 
   private constructor(
-    private readonly path: string,
+    readonly path: string,
     private readonly folder: Folder,
     private readonly fd: number,
     private readonly diskSize: bigint,
@@ -163,6 +163,7 @@ export class UndoFile implements AsyncDisposable {
   /** Nothing that is kept was given back after all. */
   forget(): void {
     this.#batches = 0;
+    this.#kept = 0n;
   }
 
   /** Everything has been given back. */
@@ -185,7 +186,8 @@ export class UndoFile implements AsyncDisposable {
   }
 
   async #keepPiece(bytes: Uint8Array, offset: bigint): Promise<Kept> {
-    const [digest] = await Promise.all([sha256(bytes), this.#write(bytes, undoDataOffset + offset)]);
+    const digest = await sha256(bytes);
+    await this.#write(bytes, undoDataOffset + offset);
     return { offset, length: BigInt(bytes.length), digest };
   }
 
