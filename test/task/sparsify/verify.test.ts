@@ -1,14 +1,17 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { stat, truncate, writeFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { RangeSet } from '../../../src/binary/range-set.js';
 import type { BlockDevice } from '../../../src/device/block-device.js';
 import { memoryDevice } from '../../../src/device/memory-device.js';
+import { findFreeSpace } from '../../../src/guest/free-space.js';
+import { openGuest } from '../../../src/guest/guest.js';
+import { openImage } from '../../../src/image/open-image.js';
 import { sparsify } from '../../../src/task/sparsify/sparsify.js';
 import { sparsifyCopy } from '../../../src/task/sparsify/sparsify-copy.js';
 import { differenceInUse, digestUsed } from '../../../src/task/sparsify/used-digest.js';
-import { guestDiskPrograms, makeGuestDisk } from '../../support/guest-disk.js';
+import { digestOutside, fillWithGarbage, guestDiskPrograms, makeGuestDisk } from '../../support/guest-disk.js';
 import { needs } from '../../support/needs.js';
 import { run } from '../../support/run.js';
 import { served } from '../../support/served.js';
@@ -87,15 +90,23 @@ it('a byte in use that changes meanwhile fails the run, and its place is told', 
   });
 });
 
-it('a copy on a longer device is verified for its own length', async () => {
+it('a copy on a longer device is verified for its own length; of what is free, that keeps what it had', async () => {
   const { image } = await makeGuestDisk({ size: 48 * MiB });
   const target = join(dirname(image), 'target.img');
-  await writeFile(target, '');
-  await truncate(target, 64 * MiB);
-  const { uri } = await served(['--file', target]);
+  await fillWithGarbage(target, 64 * MiB);
+  const used = (await freeOf(image)).roundInwards(4096n).complement(0n, 48n << 20n);
+  const before = await digestOutside(target, used);
+  const { uri, stop } = await served(['--file', target]);
   const { digest } = await sparsifyCopy(image, uri, { verify: true }, {});
+  await stop();
+  expect(await digestOutside(target, used)).toBe(before);
   expect(digest).toBe((await sparsify(image, { verify: true }, {})).digest);
 });
+
+async function freeOf(image: string): Promise<RangeSet> {
+  await using disk = await openImage(image, { access: 'read' });
+  return (await findFreeSpace(await openGuest(disk))).free;
+}
 
 it('what cannot be read again is not verified, and nothing is written', async () => {
   const { image } = await makeGuestDisk({ size: 48 * MiB });
