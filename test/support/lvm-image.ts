@@ -16,7 +16,7 @@ export interface LvmRecipe {
   /** Commands of LVM2, one after another; `$1` is the first physical volume. */
   readonly commands: readonly string[];
   /** What is put among the logical volumes of vg before vgcfgrestore: they need a driver to be made otherwise. */
-  readonly volumes?: string;
+  readonly volumes?: string | undefined;
 }
 
 export interface LvmDisk {
