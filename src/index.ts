@@ -1,5 +1,6 @@
 /** disktool as a library: the tasks behind the commands, and what they stand on. */
 
+export { Placement, type Segment } from './binary/placement.js';
 export { type Range, RangeSet } from './binary/range-set.js';
 export {
   BlockDevice,
@@ -21,7 +22,7 @@ export { DiskError, type ErrorCode, hasCode } from './error/disk-error.js';
 export type { Filesystem, FilesystemState, Usage } from './filesystem/filesystem.js';
 export { findVolume } from './guest/find-volume.js';
 export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } from './guest/free-space.js';
-export { type Content, type Guest, openGuest, type Volume } from './guest/guest.js';
+export { type Content, type Guest, type LeftVolume, type LogicalFacts, openGuest, type Volume } from './guest/guest.js';
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
 export { bmapFile } from './task/bmap.js';

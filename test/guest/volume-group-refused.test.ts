@@ -1,16 +1,18 @@
-import { open } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import { describe, expect } from 'vitest';
+import { viewOf } from '../../src/binary/layout.js';
 import { RangeSet } from '../../src/binary/range-set.js';
 import { findFreeSpace } from '../../src/guest/free-space.js';
 import { openGuest } from '../../src/guest/guest.js';
-import { fillLogical, type LvmDisk, lvmDisk, lvmNeeds } from '../support/lvm-image.js';
-import { editText, headSize, metadataArea } from '../support/lvm-patch.js';
+import { mdaHeader, rawLocation } from '../../src/volume/lvm/on-disk.js';
+import { fillLogical, type LvmDisk, lvmDisk, lvmNeeds, writeLogical } from '../support/lvm-image.js';
+import { editText, headSize, metadataArea, sealArea } from '../support/lvm-patch.js';
 import { needs } from '../support/needs.js';
 import { change } from '../support/partition-image.js';
 import { openRaw } from '../support/raw-device.js';
 import { run } from '../support/run.js';
 
-const it = needs(lvmNeeds);
+const it = needs({ ...lvmNeeds, programs: [...lvmNeeds.programs, 'mkswap'] });
 const mebibyte = 1024 * 1024;
 
 /** A group of two physical volumes, with a filesystem on the first. */
@@ -148,6 +150,33 @@ describe('nothing is free in a volume group that', () => {
     const disk = await twoVolumes();
     await editText(disk.image, disk.starts[0] ?? 0, (text) => text.replace('fs {', 'sf {'));
     await expectRefused(disk.image, /under the same number/);
+  });
+
+  it('has a change that was written and not ended', async () => {
+    const disk = await twoVolumes();
+    await change(disk.image, disk.starts[0] ?? 0, headSize, (head) => {
+      const area = metadataArea(head);
+      const second = area + mdaHeader.fields.raw_locns.offset + rawLocation.size;
+      rawLocation.put(viewOf(head), { offset: 8192n, size: 100n, checksum: 1 }, second);
+      sealArea(head, area);
+    });
+    await expectRefused(disk.image, /was not ended/);
+  });
+
+  it('is of a guest that is hibernated, to a logical volume', async () => {
+    const disk = await twoVolumes(['lvcreate -n swap -L 4M vg $2']);
+    const swap = `${disk.image}.swap`;
+    await writeFile(swap, Buffer.alloc(4 * mebibyte), { mode: 0o600 });
+    await run('mkswap', ['-q', swap]);
+    await writeLogical(disk, 'swap', await readFile(swap));
+    await fillLogical(disk, 'fs', 'root');
+    const { freeSpace } = await read(disk.image);
+    const found = freeSpace.volumes.find(({ name }) => name === '/dev/vg/swap');
+    expect([found?.type, found?.free.total]).toEqual(['swap', BigInt(4 * mebibyte - 4096)]);
+    const bytes = await readFile(swap);
+    bytes.write('S1SUSPEND\0', 4086);
+    await writeLogical(disk, 'swap', bytes);
+    await expectRefused(disk.image, /hibernat/);
   });
 
   it('has a copy of its metadata that is damaged', async () => {

@@ -15,12 +15,16 @@ export interface LvmRecipe {
   readonly size?: number;
   /** Commands of LVM2, one after another; `$1` is the first physical volume. */
   readonly commands: readonly string[];
-  /** What is put among the logical volumes of vg before vgcfgrestore: they need a driver to be made otherwise. */
+  /** The name of the volume group; `vg` if not said. */
+  readonly group?: string;
+  /** What is put among the logical volumes of the group before vgcfgrestore: they need a driver to be made otherwise. */
   readonly volumes?: string | undefined;
 }
 
 export interface LvmDisk {
   readonly image: string;
+  /** The name of its volume group. */
+  readonly group: string;
   /** Bytes from the start of the disk, of each physical volume. */
   readonly starts: readonly number[];
   /** One command of LVM2, with `$1` and so on; what it prints. */
@@ -50,7 +54,7 @@ activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
 }
 
 /** A disk by a recipe; its loop devices are gone when this resolves, but for those that `lvm` makes as it runs. */
-export async function lvmDisk({ partitions, size = 64, commands, volumes }: LvmRecipe): Promise<LvmDisk> {
+export async function lvmDisk({ partitions, size = 64, commands, volumes, group = 'vg' }: LvmRecipe): Promise<LvmDisk> {
   const folder = await temporaryFolder();
   const image = join(folder, 'disk.img');
   await writeFile(image, '');
@@ -93,19 +97,20 @@ export async function lvmDisk({ partitions, size = 64, commands, volumes }: LvmR
     }
     if (volumes !== undefined) {
       const text = join(folder, 'vg.txt');
-      await lvm(`vgcfgbackup -f ${text} vg`);
+      await lvm(`vgcfgbackup -f ${text} ${group}`);
       const backup = await readFile(text, 'utf8');
       const at = /^\tlogical_volumes \{\n/m;
       const full = at.test(backup)
         ? backup.replace(at, (head) => `${head}${volumes}\n`)
         : backup.replace(/\n\}/, `\n\tlogical_volumes {\n${volumes}\n\t}\n}`);
       await writeFile(text, full);
-      await lvm(`vgcfgrestore -y --force -f ${text} vg`);
+      await lvm(`vgcfgrestore -y --force -f ${text} ${group}`);
     }
     return '';
   });
   return {
     image,
+    group,
     starts: places.map(([start]) => start * mebibyte),
     lvm: (command) => onDevices((lvm) => lvm(command)),
   };
@@ -128,7 +133,7 @@ export interface Piece {
 export async function piecesOf(disk: LvmDisk, name: string): Promise<Piece[]> {
   const pvs = await report(disk, 'pvs', 'pv_name,pe_start');
   const fields = 'seg_start_pe,stripes,stripe_size,seg_pe_ranges,vg_extent_size,seg_size';
-  const segments = await report(disk, 'lvs --segments', `${fields} vg/${name}`);
+  const segments = await report(disk, 'lvs --segments', `${fields} ${disk.group}/${name}`);
   segments.sort((a, b) => Number(a.seg_start_pe) - Number(b.seg_start_pe));
   return segments.flatMap((segment) => {
     const extent = Number(segment.vg_extent_size);

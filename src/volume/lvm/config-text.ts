@@ -20,20 +20,24 @@ export function isSection(entry: Value | Section | undefined): entry is Section 
 /** Sections in sections: metadata has four. */
 const depthLimit = 16;
 /** Keys, values and sections: what a text of the largest size could make would fill the memory. */
-const entryLimit = 400_000;
+const entryLimit = 200_000;
 
-// None of them backtracks, however long the text is.
-const space = /\s*/y;
-const comment = /#[^\n]*/y;
-const key = /[A-Za-z0-9_.+-]+/y;
-const integer = /-?(?:0|[1-9]\d{0,18})(?![\w.])/y;
-const plain = /[^"\\]*/y;
+/** What a character can be a part of, by its code; none beyond ASCII. */
+const spaces = codesOf(' \t\n\v\f\r');
+const digits = codesOf('0123456789');
+const keys = codesOf('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+-');
+
+function codesOf(characters: string): Uint8Array {
+  const codes = new Uint8Array(128);
+  for (const character of characters) codes[character.charCodeAt(0)] = 1;
+  return codes;
+}
 
 /**
  * Reads such a text. Each key stands once in its section.
  *
  * @param where of the text, for errors: `LVM2 metadata text at byte 0x1200 of …`
- * @throws {DiskError} CORRUPT, with the line
+ * @throws {DiskError} CORRUPT, with the line; UNSUPPORTED for more entries than disktool reads
  */
 export function parseConfigText(text: string, where: string): Section {
   return new Parser(text, where).file();
@@ -61,8 +65,8 @@ class Parser {
     for (;;) {
       this.#skip();
       if (this.#at === this.text.length || this.text[this.#at] === '}') return entries;
-      const name = this.#match(key);
-      if (name === undefined) throw this.#wrong('no key where one should be');
+      const name = this.#run(keys);
+      if (name === '') throw this.#wrong('no key where one should be');
       if (entries.has(name)) throw this.#wrong(`a second ${name.slice(0, 64)} in one section`);
       this.#count();
       this.#skip();
@@ -89,35 +93,52 @@ class Parser {
 
   #scalar(): Scalar {
     this.#count();
-    const number = this.#match(integer);
-    if (number !== undefined) return BigInt(number);
+    const number = this.#integer();
+    if (number !== undefined) return number;
     if (this.#take('"')) return this.#string();
     throw this.#wrong('neither a string nor an integer where a value should be');
   }
 
+  /** Decimal, as LVM2 writes it: no zero before it, and at most the 64 bits that it reads. */
+  #integer(): bigint | undefined {
+    const start = this.#at;
+    const sign = this.#take('-') ? '-' : '';
+    const number = this.#run(digits);
+    const whole = number !== '' && number.length <= 19 && (number.length === 1 || number[0] !== '0');
+    if (whole && this.#run(keys) === '') return BigInt(`${sign}${number}`);
+    this.#at = start;
+    return undefined;
+  }
+
   /** Behind its first quote. */
   #string(): string {
-    let string = '';
+    const pieces: string[] = [];
     for (;;) {
-      string += this.#match(plain) ?? '';
-      if (this.#take('"')) return string;
+      const start = this.#at;
+      while (this.#at < this.text.length && !'"\\'.includes(this.text.charAt(this.#at))) this.#at++;
+      if (this.#at > start) pieces.push(this.text.slice(start, this.#at));
+      if (this.#take('"')) return pieces.join('');
       const escaped = this.#take('\\') ? this.text[this.#at++] : undefined;
       if (escaped === undefined) throw this.#wrong('a string without an end');
-      string += escaped;
+      pieces.push(escaped);
     }
   }
 
   /** White space and comments. */
   #skip(): void {
-    do this.#match(space);
-    while (this.#match(comment) !== undefined);
+    for (;;) {
+      while (spaces[this.text.charCodeAt(this.#at)] === 1) this.#at++;
+      if (this.text[this.#at] !== '#') return;
+      const end = this.text.indexOf('\n', this.#at);
+      this.#at = end === -1 ? this.text.length : end;
+    }
   }
 
-  #match(pattern: RegExp): string | undefined {
-    pattern.lastIndex = this.#at;
-    const found = pattern.exec(this.text)?.[0];
-    if (found !== undefined) this.#at += found.length;
-    return found;
+  /** As many characters as are of one kind. */
+  #run(kind: Uint8Array): string {
+    const start = this.#at;
+    while (kind[this.text.charCodeAt(this.#at)] === 1) this.#at++;
+    return this.text.slice(start, this.#at);
   }
 
   #take(character: string): boolean {
@@ -127,7 +148,14 @@ class Parser {
   }
 
   #count(): void {
-    if (++this.#entries > entryLimit) throw this.#wrong(`more than ${entryLimit} entries`);
+    if (++this.#entries > entryLimit) {
+      throw DiskError.unsupported({
+        structure: this.where,
+        field: 'entries',
+        actual: 'more',
+        expected: `at most ${entryLimit}`,
+      });
+    }
   }
 
   #wrong(what: string): DiskError {

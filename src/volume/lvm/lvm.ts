@@ -3,6 +3,7 @@ import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
 import { type GroupMetadata, readMetadata } from './metadata.js';
 import { readMetadataArea } from './metadata-area.js';
+import { textsLimit } from './on-disk.js';
 import { type PhysicalVolumeHeader, readPhysicalVolume } from './physical-volume.js';
 import { assessGroup, type FoundPhysicalVolume, type VolumeGroup } from './volume-group.js';
 
@@ -47,10 +48,11 @@ export async function readVolumeGroups(
   options: RequestOptions = {},
 ): Promise<VolumeGroups> {
   const read: Read[] = [];
+  const texts = new Texts();
   const physicalVolumes = new Map<Candidate, PhysicalVolume>();
   for (const candidate of candidates) {
     try {
-      read.push(await readCandidate(candidate, options));
+      read.push(await readCandidate(candidate, texts, options));
     } catch (error) {
       physicalVolumes.set(candidate, { uuid: '', leftAlone: refusal(error) });
     }
@@ -86,7 +88,25 @@ interface Copy {
 
 type Copies = ReadonlyMap<string, readonly Copy[]>;
 
-async function readCandidate(candidate: Candidate, options: RequestOptions): Promise<Read> {
+/** The texts of a disk. Copies are alike, and read into facts once; all together are bounded. */
+class Texts {
+  readonly #known = new Map<string, GroupMetadata>();
+  #length = 0;
+
+  /** @throws {DiskError} CORRUPT, UNSUPPORTED */
+  read(text: string, where: string): GroupMetadata {
+    this.#length += text.length;
+    if (this.#length > textsLimit) {
+      const place = { structure: where, field: 'size', actual: 'too much, with all texts before it' };
+      throw DiskError.unsupported({ ...place, expected: `at most ${textsLimit} bytes on a disk` });
+    }
+    const metadata = this.#known.get(text) ?? readMetadata(text, where);
+    this.#known.set(text, metadata);
+    return metadata;
+  }
+}
+
+async function readCandidate(candidate: Candidate, texts: Texts, options: RequestOptions): Promise<Read> {
   const { device } = candidate;
   const header = await readPhysicalVolume(device, options);
   const copies: Copy[] = [];
@@ -95,7 +115,7 @@ async function readCandidate(candidate: Candidate, options: RequestOptions): Pro
     try {
       const found = await readMetadataArea(device, area, options);
       if (found.kind !== 'text') continue;
-      copies.push({ metadata: readMetadata(found.text, found.where), unfinished: found.unfinished });
+      copies.push({ metadata: texts.read(found.text, found.where), unfinished: found.unfinished });
     } catch (error) {
       if (!hasCode(error, 'CORRUPT', 'UNSUPPORTED')) throw error;
       flaws.push(error.message);
@@ -125,7 +145,7 @@ function assemble(copies: readonly Copy[], read: readonly Read[], all: Copies): 
   const { metadata } = newest;
   const { name, uuid, seqno, where } = metadata;
   for (const other of others) {
-    if (other.metadata.seqno !== seqno || isSame(metadata.section, other.metadata.section)) continue;
+    if (other.metadata.seqno !== seqno || isSame(metadata, other.metadata)) continue;
     const actual = `not what the ${other.metadata.where} has under the same number`;
     throw DiskError.corrupt({ structure: where, field: `seqno ${seqno}`, actual, expected: 'one and the same' });
   }
@@ -160,13 +180,13 @@ function assemble(copies: readonly Copy[], read: readonly Read[], all: Copies): 
   return assessGroup(metadata, found, doubts);
 }
 
-/** Whether two sections say the same. */
-function isSame(one: unknown, other: unknown): boolean {
+/** Whether two copies say the same of the group; when and by what command they were written may differ. */
+function isSame(one: GroupMetadata, other: GroupMetadata): boolean {
   const text = (value: unknown): string =>
     JSON.stringify(value, (_, inner: unknown) =>
       inner instanceof Map ? [...inner] : typeof inner === 'bigint' ? `${inner}n` : inner,
     );
-  return text(one) === text(other);
+  return one === other || text(one.section) === text(other.section);
 }
 
 function describe(

@@ -89,6 +89,10 @@ function readHeader(view: DataView, base: number, label: Place): PhysicalVolumeH
   const metadata = readList(view, data.end, 'metadata areas', place);
   const extension = readExtension(view, metadata.end, place);
   const labels = { offset: 0n, length: BigInt(disk.labelSectors * disk.lvmSector) };
+  if (metadata.areas.length > disk.metadataAreasLimit) {
+    const expected = `at most ${disk.metadataAreasLimit}`;
+    throw DiskError.unsupported({ ...place, field: 'metadata areas', actual: metadata.areas.length, expected });
+  }
   if (data.areas.length > 1) {
     throw DiskError.unsupported({ ...place, field: 'data areas', actual: data.areas.length, expected: 'one' });
   }
