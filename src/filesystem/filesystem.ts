@@ -1,4 +1,6 @@
-import type { RangeSet } from '../binary/range-set.js';
+import type { Range, RangeSet } from '../binary/range-set.js';
+import type { RequestOptions } from '../device/block-device.js';
+import type { FileObject } from './file.js';
 
 /** Whether what a filesystem says of its free space can be believed. */
 export type FilesystemState =
@@ -24,8 +26,32 @@ export interface Usage {
   readonly free: bigint;
 }
 
-/** What a file is. */
-export type FileType = 'file' | 'directory' | 'symlink' | 'char' | 'block' | 'fifo' | 'socket';
+/** What a filesystem keeps for itself, from the start of its device. */
+export interface MetadataExtent extends Range {
+  /** One word: `superblock`, `inodes`, `journal`. */
+  readonly kind: string;
+}
+
+/** A file by one of its names. */
+export interface WalkEntry {
+  /** From the root, `/` itself; any bytes but NUL. */
+  readonly path: Buffer;
+  readonly file: FileObject;
+}
+
+export interface LookupOptions extends RequestOptions {
+  /** Whether a symbolic link stands for what it leads to, within this filesystem; true unless given. */
+  readonly follow?: boolean | undefined;
+}
+
+export interface WalkOptions extends LookupOptions {
+  /** Where to begin, from the root: `/` unless given. Links are followed to get there, and not on the way. */
+  readonly from?: string | undefined;
+  /** What is in a directory comes by name, byte by byte, and not in its own order: its names are held in memory. */
+  readonly sorted?: boolean | undefined;
+  /** How many levels below it: 0 is itself alone, 1 what is in it; all unless given. */
+  readonly depth?: number | undefined;
+}
 
 /**
  * One filesystem on a device. It only ever reads, and believes nothing that it reads: every offset, count and length is
@@ -56,6 +82,26 @@ export interface Filesystem {
    * contradicts itself; then nothing of it is free
    */
   freeSpace(options?: FreeSpaceOptions): Promise<RangeSet>;
+  /**
+   * Finds a file by its path from the root.
+   *
+   * @throws {DiskError} NOT_FOUND; CORRUPT; UNSAFE or UNSUPPORTED in any state but `clean`; IO, CANCELLED
+   */
+  open(path: string, options?: LookupOptions): Promise<FileObject>;
+  /**
+   * Every name in a tree, each directory before what is in it: an object with several names comes with each of them.
+   * Files that were deleted while open have none, and do not come.
+   *
+   * @throws {DiskError} as {@link Filesystem.open}; CORRUPT for a directory that has two names
+   */
+  walk(options?: WalkOptions): AsyncGenerator<WalkEntry, void, undefined>;
+  /**
+   * What belongs to no file: with what each file of a walk maps and the free space, it covers the filesystem, but for
+   * files that were deleted while open and the unused ends of clusters. In no order; the parts do not overlap.
+   *
+   * @throws {DiskError} CORRUPT; UNSAFE or UNSUPPORTED in any state but `clean`; IO, CANCELLED
+   */
+  metadata(options?: RequestOptions): AsyncGenerator<MetadataExtent, void, undefined>;
 }
 
 export interface FreeSpaceOptions {

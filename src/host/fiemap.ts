@@ -43,7 +43,7 @@ const FIEMAP_EXTENT_SHARED = 0x2000;
  */
 export function occupiedRanges(fd: number, size: bigint): RangeSet | undefined {
   const occupied = new RangeSetBuilder();
-  const told = eachExtent(fd, size, (offset, length) => {
+  const told = eachExtent(fd, size, ({ offset, length }) => {
     occupied.add(offset, length);
     return true;
   });
@@ -53,23 +53,32 @@ export function occupiedRanges(fd: number, size: bigint): RangeSet | undefined {
 /** Whether any part of a file shares its room with another file; false where the filesystem cannot tell. */
 export function hasSharedExtents(fd: number, size: bigint): boolean {
   let shared = false;
-  eachExtent(fd, size, (_offset, _length, flags) => {
+  eachExtent(fd, size, ({ flags }) => {
     shared = (flags & FIEMAP_EXTENT_SHARED) !== 0;
     return !shared;
   });
   return shared;
 }
 
+/** Where a part of a file lies, as its filesystem tells it. */
+export interface HostExtent {
+  /** Bytes from the start of the file. */
+  readonly offset: bigint;
+  /** Bytes. */
+  readonly length: bigint;
+  /** Bytes from the start of the filesystem's device. */
+  readonly place: bigint;
+  /** Of linux/fiemap.h. */
+  readonly flags: number;
+}
+
 /**
  * Calls `found` for the extents of a file in ascending order, until it returns false.
  *
+ * @param size bytes: how far to look
  * @returns false where the filesystem cannot tell
  */
-function eachExtent(
-  fd: number,
-  size: bigint,
-  found: (offset: bigint, length: bigint, flags: number) => boolean,
-): boolean {
+export function eachExtent(fd: number, size: bigint, found: (extent: HostExtent) => boolean): boolean {
   const memory = new Uint8Array(request.size + extentsACall * extent.size);
   const view = viewOf(memory);
   for (let at = 0n; at < size; ) {
@@ -85,8 +94,9 @@ function eachExtent(
     const count = request.at(view).fm_mapped_extents;
     if (count === 0) break;
     for (let i = 0; i < count; i++) {
-      const { fe_logical, fe_length, fe_flags } = extent.at(view, request.size + i * extent.size);
-      if (!found(fe_logical, fe_length, fe_flags) || (fe_flags & FIEMAP_EXTENT_LAST) !== 0) return true;
+      const { fe_logical, fe_length, fe_flags, fe_physical } = extent.at(view, request.size + i * extent.size);
+      const told = { offset: fe_logical, length: fe_length, place: fe_physical, flags: fe_flags };
+      if (!found(told) || (fe_flags & FIEMAP_EXTENT_LAST) !== 0) return true;
       // Extents come in ascending order: one that does not move forward is the end.
       at = fe_logical + fe_length > at ? fe_logical + fe_length : size;
     }

@@ -24,6 +24,7 @@ import { memoryDevice } from '../../src/device/memory-device.js';
 import { JournalBlocks } from '../../src/filesystem/ext/journal/journal-blocks.js';
 import { journalMagic } from '../../src/filesystem/ext/journal/on-disk.js';
 import { ReplayedView } from '../../src/filesystem/ext/journal/replayed-view.js';
+import { FileContent } from '../../src/filesystem/file-content.js';
 import { needs } from '../support/needs.js';
 import { run } from '../support/run.js';
 import { describeBlockDevice, describeReadOnlyDevice } from './block-device.js';
@@ -238,6 +239,46 @@ describeReadOnlyDevice({
       bytes.set(logged.subarray(from * blockSize, from * blockSize + end - block * blockSize), block * blockSize);
     }
     return { device: new ReplayedView(below, blocks, replayed), bytes };
+  },
+});
+
+async function* listed<Item>(items: readonly Item[]): AsyncGenerator<Item> {
+  yield* items;
+}
+
+describeReadOnlyDevice({
+  name: 'FileContent',
+  open: async () => {
+    const below = memoryDevice(300_000n);
+    const noise = Uint8Array.from({ length: 300_000 }, (_, i) => 1 + ((i * 7 + (i >> 9)) % 251));
+    await below.write(noise, 0n);
+    const bytes = new Uint8Array(100_001);
+    const extents = [
+      { fileOffset: 4096n, offset: 200_000n, length: 4096n },
+      { fileOffset: 8192n, offset: 100_000n, length: 20_480n },
+      { fileOffset: 65_536n, offset: 1024n, length: 1024n },
+      { fileOffset: 98_304n, offset: 250_000n, length: 4096n },
+    ];
+    for (const { fileOffset, offset, length } of extents) {
+      bytes.set(
+        noise.subarray(Number(offset), Number(offset + length)).subarray(0, 100_001 - Number(fileOffset)),
+        Number(fileOffset),
+      );
+    }
+    return {
+      device: await FileContent.open(below, { name: 'a file', size: 100_001n, extents: listed(extents) }),
+      bytes,
+    };
+  },
+});
+
+describeReadOnlyDevice({
+  name: 'FileContent of a file that lies in its inode',
+  open: async () => {
+    const inline = Uint8Array.from({ length: 150 }, (_, i) => i + 1);
+    const bytes = new Uint8Array(1000);
+    bytes.set(inline);
+    return { device: await FileContent.open(memoryDevice(0n), { name: 'a file', size: 1000n, inline }), bytes };
   },
 });
 

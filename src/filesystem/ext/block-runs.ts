@@ -37,7 +37,8 @@ export async function* blockRuns(
   const runs = extents ? readExtentTree(volume, inode, options) : readBlockMap(volume, inode, options);
   let pending: BlockRun | undefined;
   for await (const run of runs) {
-    if (pending !== undefined && goesOn(pending, run)) pending = { ...pending, count: pending.count + run.count };
+    if (run.role === 'map') yield run;
+    else if (pending !== undefined && goesOn(pending, run)) pending = { ...pending, count: pending.count + run.count };
     else {
       if (pending !== undefined) yield pending;
       pending = run;
@@ -47,11 +48,5 @@ export async function* blockRuns(
 }
 
 function goesOn(a: BlockRun, b: BlockRun): boolean {
-  return (
-    a.role === 'content' &&
-    b.role === 'content' &&
-    a.fileBlock + a.count === b.fileBlock &&
-    a.block + a.count === b.block &&
-    a.unwritten === b.unwritten
-  );
+  return a.fileBlock + a.count === b.fileBlock && a.block + a.count === b.block && a.unwritten === b.unwritten;
 }

@@ -1,11 +1,25 @@
 import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
-import type { Filesystem, FilesystemState, FreeSpaceOptions, Usage } from '../filesystem.js';
+import type { FileObject } from '../file.js';
+import type {
+  Filesystem,
+  FilesystemState,
+  FreeSpaceOptions,
+  LookupOptions,
+  MetadataExtent,
+  Usage,
+  WalkEntry,
+  WalkOptions,
+} from '../filesystem.js';
+import { lookUp, type Tree, walkTree } from '../tree.js';
+import { openRoot } from './ext-file.js';
 import { readFreeSpace } from './free-space.js';
+import { metadataOf } from './metadata.js';
 import { recoveredFreeSpace, refuseForgottenJournal } from './recovered-free-space.js';
 import { readState } from './state.js';
 import { readSuperblock, type Superblock, typeOf } from './superblock.js';
+import { ExtVolume } from './volume.js';
 
 /**
  * Opens an ext2, ext3 or ext4 filesystem.
@@ -23,6 +37,7 @@ class Ext implements Filesystem {
   readonly uuid: string;
   readonly size: bigint;
   readonly blockSize: number;
+  #volume: ExtVolume | undefined;
 
   constructor(
     private readonly device: BlockDevice,
@@ -43,15 +58,44 @@ class Ext implements Filesystem {
 
   async freeSpace({ replay = true, ...options }: FreeSpaceOptions = {}): Promise<RangeSet> {
     const { device, superblock, state } = this;
-    if (state.kind === 'clean') {
-      await refuseForgottenJournal(device, superblock, options);
-      return await readFreeSpace(device, superblock, options);
-    }
     if (replay && state.kind === 'needs-recovery' && state.replayable) {
       return await recoveredFreeSpace(device, superblock, options);
     }
-    // What the bitmaps call free may be in use.
+    this.#mustBeClean();
+    await refuseForgottenJournal(device, superblock, options);
+    return await readFreeSpace(device, superblock, options);
+  }
+
+  async open(path: string, options: LookupOptions = {}): Promise<FileObject> {
+    return await lookUp(await this.#tree(options), path, options);
+  }
+
+  async *walk(options: WalkOptions = {}): AsyncGenerator<WalkEntry, void, undefined> {
+    yield* walkTree(await this.#tree(options), options);
+  }
+
+  async *metadata(options: RequestOptions = {}): AsyncGenerator<MetadataExtent, void, undefined> {
+    yield* metadataOf(await this.#files(options), options);
+  }
+
+  async #tree(options: RequestOptions): Promise<Tree> {
+    const root = await openRoot(await this.#files(options), options);
+    return { name: `${this.type} on ${this.device.name}`, root };
+  }
+
+  /** What files are read from: the device as it is, which is the whole truth only when no journal waits to be replayed. */
+  async #files(options: RequestOptions): Promise<ExtVolume> {
+    this.#mustBeClean();
+    this.#volume ??= await ExtVolume.open(this.device, this.superblock, options);
+    return this.#volume;
+  }
+
+  /** In any other state, what its metadata says on the disk need not be true. */
+  #mustBeClean(): void {
+    const { state } = this;
+    if (state.kind === 'clean') return;
     const code = state.kind === 'unsupported' ? 'UNSUPPORTED' : 'UNSAFE';
-    throw new DiskError(code, `${this.type} on ${device.name}: ${state.reason}`, { device: device.name });
+    const { name: device } = this.device;
+    throw new DiskError(code, `${this.type} on ${device}: ${state.reason}`, { device, reason: state.kind });
   }
 }

@@ -1,6 +1,6 @@
 import { bit, flags } from '../../binary/bits.js';
-import { bytes, i32, layout, u16, u32 } from '../../binary/layout.js';
-import type { FileType } from '../filesystem.js';
+import { bytes, i32, layout, u8, u16, u32 } from '../../binary/layout.js';
+import type { FileType } from '../file.js';
 
 /**
  * The structures that make a file of ext2, ext3 and ext4: inodes, and what says where their blocks lie. The kernel's
@@ -131,4 +131,158 @@ export const extentTail = layout(
   'ext4_extent_tail',
   { size: 4, endian: 'little', spec: 'Documentation/filesystems/ext4: Extent Tree' },
   { et_checksum: u32(0x0, 'crc32c', 'of the inode number, its generation and the node up to here') },
+);
+
+/** Bytes of an inode that hold content, or entries, with INLINE_DATA: all of i_block; what is more is an attribute. */
+export const inlineSize = 60;
+/** In the i_block of a directory with INLINE_DATA, the inode of the directory above stands before the entries. */
+export const inlineParentSize = 4;
+
+/** The head of an entry of a directory; the name follows. */
+export const directoryEntry = layout(
+  'ext4_dir_entry_2',
+  { size: 8, endian: 'little', spec: 'Documentation/filesystems/ext4: Linear (Classic) Directories' },
+  {
+    inode: u32(0x0, 'inode', '0: unused'),
+    rec_len: u16(0x4, 'bytes', 'to the next entry; in blocks of 64 KiB, bits 0-1 are bits 16-17'),
+    name_len: u8(0x6, 'bytes', 'of the name'),
+    file_type: u8(0x7, 'enum', 'of the file; 0xDE in a tail'),
+  },
+);
+/** rec_len: in blocks of 64 KiB, a whole block. */
+export const wholeBlockRecord = 65_535;
+
+/** At the end of a block of entries, disguised as an entry, with metadata_csum. */
+export const directoryTail = layout(
+  'ext4_dir_entry_tail',
+  { size: 12, endian: 'little', spec: 'Documentation/filesystems/ext4: Linear (Classic) Directories' },
+  {
+    det_reserved_zero1: u32(0x0, 'inode', '0'),
+    det_rec_len: u16(0x4, 'bytes', '12'),
+    det_reserved_zero2: u8(0x6, 'bytes', '0'),
+    det_reserved_ft: u8(0x7, 'enum', '0xDE'),
+    det_checksum: u32(0x8, 'crc32c', 'of the inode number, its generation and the block before the tail'),
+  },
+);
+export const directoryTailType = 0xde;
+
+/** Behind `.` and `..` in the first block of a directory with an index. */
+export const indexRoot = layout(
+  'dx_root_info',
+  { size: 8, endian: 'little', spec: 'Documentation/filesystems/ext4: Hash Tree Directories' },
+  {
+    reserved_zero: u32(0x0, '', '0'),
+    hash_version: u8(0x4, 'enum', 'of the hash of names'),
+    info_length: u8(0x5, 'bytes', '8: of this structure'),
+    indirect_levels: u8(0x6, 'levels', 'of index blocks below this one'),
+    unused_flags: u8(0x7, 'flags', ''),
+  },
+);
+/** Where dx_root_info lies, and where dx_countlimit does in the first block and in the others of an index. */
+export const indexPlaces = { root: 24, countInRoot: 32, countInNode: 8, dotDotRecord: 12 } as const;
+
+/** Before the entries of an index block, in the place of the first entry's hash. */
+export const indexCount = layout(
+  'dx_countlimit',
+  { size: 4, endian: 'little', spec: 'Documentation/filesystems/ext4: Hash Tree Directories' },
+  {
+    limit: u16(0x0, 'entries', 'there is room for, this one included'),
+    count: u16(0x2, 'entries', 'there are, this one included'),
+  },
+);
+/** Bytes of an entry of an index block. */
+export const indexEntrySize = 8;
+
+/** Behind the room for entries of an index block, with metadata_csum. */
+export const indexTail = layout(
+  'dx_tail',
+  { size: 8, endian: 'little', spec: 'Documentation/filesystems/ext4: Hash Tree Directories' },
+  {
+    dt_reserved: u32(0x0, '', 'counted in the checksum'),
+    dt_checksum: u32(0x4, 'crc32c', 'of the inode number, its generation and the block up to the last entry'),
+  },
+);
+
+export const xattrMagic = 0xea02_0000;
+/** Bytes of h_magic before the entries in an inode. */
+export const xattrInodeHeaderSize = 4;
+/** Bytes: EXT4_XATTR_SIZE_MAX. */
+export const largestXattr = 1 << 24;
+
+/** The head of a block of extended attributes. */
+export const xattrHeader = layout(
+  'ext4_xattr_header',
+  { size: 32, endian: 'little', spec: 'Documentation/filesystems/ext4: Extended Attributes' },
+  {
+    h_magic: u32(0x0, 'magic', '0xEA020000'),
+    h_refcount: u32(0x4, 'inodes', 'that share this block'),
+    h_blocks: u32(0x8, 'blocks', '1'),
+    h_hash: u32(0xc, 'hash', 'of all entries'),
+    h_checksum: u32(0x10, 'crc32c', 'of the block number and the block, this field as zero'),
+  },
+);
+
+/** The head of an extended attribute; the name follows. */
+export const xattrEntry = layout(
+  'ext4_xattr_entry',
+  { size: 16, endian: 'little', spec: 'Documentation/filesystems/ext4: Extended Attributes' },
+  {
+    e_name_len: u8(0x0, 'bytes', 'of the name; 0 with all that precedes e_value_inum: the end of the list'),
+    e_name_index: u8(0x1, 'enum', 'what stands before the name'),
+    e_value_offs: u16(0x2, 'bytes', 'of the value, from the first entry in an inode, else from the start of the block'),
+    e_value_inum: u32(0x4, 'inode', 'whose content is the value, with ea_inode; else 0'),
+    e_value_size: u32(0x8, 'bytes', 'of the value'),
+    e_hash: u32(0xc, 'hash', 'of name and value'),
+  },
+);
+
+/** e_name_index: what stands before the name. Those that are not here are the filesystem's own. */
+export const xattrPrefixes: ReadonlyMap<number, string> = new Map([
+  [1, 'user.'],
+  [2, 'system.posix_acl_access'],
+  [3, 'system.posix_acl_default'],
+  [4, 'trusted.'],
+  [6, 'security.'],
+  [10, 'gnu.'],
+]);
+/** The attributes that are access lists, kept in a form of their own. */
+export const xattrAcls: ReadonlySet<number> = new Set([2, 3]);
+/** e_name_index and name of the content that does not fit into i_block. */
+export const inlineXattr = { index: 7, name: 'data' } as const;
+
+/** The head of an access list on the disk. Its entries: `aclEntry` without an id, and with one for a named user or group. */
+export const aclHeader = layout(
+  'ext4_acl_header',
+  { size: 4, endian: 'little', spec: 'fs/ext4/acl.h' },
+  { a_version: u32(0x0, 'version', '1') },
+);
+export const aclVersion = 1;
+export const aclEntry = layout(
+  'ext4_acl_entry_short',
+  { size: 4, endian: 'little', spec: 'fs/ext4/acl.h' },
+  { e_tag: u16(0x0, 'enum', 'whom it is for'), e_perm: u16(0x2, 'flags', 'read, write, execute') },
+);
+/** e_tag: those that are followed by 4 bytes of a user's or group's number, and those that are not. */
+export const aclTags = { named: [0x02, 0x08], unnamed: [0x01, 0x04, 0x10, 0x20] } as const;
+
+/** An access list as getxattr(2) and setxattr(2) take it: a version of 4 bytes, then these. */
+export const posixAclEntry = layout(
+  'posix_acl_xattr_entry',
+  { size: 8, endian: 'little', spec: 'linux/posix_acl_xattr.h' },
+  {
+    e_tag: u16(0x0, 'enum', 'whom it is for'),
+    e_perm: u16(0x2, 'flags', 'read, write, execute'),
+    e_id: u32(0x4, 'user or group', 'all ones where there is none'),
+  },
+);
+export const posixAcl = { version: 2, headerSize: 4, noId: 0xffff_ffff } as const;
+
+/** i_block of a character or block device: the number in the old form, or 0 and then in the new one. */
+export const deviceNumber = layout(
+  'i_block of a device',
+  { size: 8, endian: 'little', spec: 'linux/kdev_t.h: old_decode_dev, new_decode_dev' },
+  {
+    old: u32(0x0, 'device number', 'bits 0-7: minor, bits 8-15: major; 0: see the other'),
+    new: u32(0x4, 'device number', 'bits 0-7 and 20-31: minor, bits 8-19: major'),
+  },
 );

@@ -3,7 +3,7 @@ import { bytesOf, type ViewOf, viewOf } from '../../binary/layout.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
-import type { FileType } from '../filesystem.js';
+import type { FileType } from '../file.js';
 import { extInode, extInodeExtra, fileBlockLimit, inodeFlags, modeTypeMask, modeTypes } from './file-on-disk.js';
 import { incompat, roCompat } from './on-disk.js';
 import { littleEndian32 } from './superblock.js';
@@ -47,6 +47,42 @@ const sectorSize = 512;
  * @throws {DiskError} CORRUPT when there is none of that number, it is free, or its fields make no sense; IO, CANCELLED
  */
 export async function readInode(volume: ExtVolume, number: number, options: RequestOptions = {}): Promise<Inode> {
+  const { bytes, place } = await findInode(volume, number, options);
+  const inode = check(volume, number, bytes, place);
+  const { i_mode: mode } = inode.raw;
+  if (!modeTypes.has(mode & modeTypeMask)) {
+    throw DiskError.corrupt({ ...place, field: 'i_mode', actual: hex(mode), expected: 'the type of a file' });
+  }
+  if (inode.links === 0) {
+    throw DiskError.corrupt({ ...place, field: 'i_links_count', actual: 0, expected: 'at least 1' });
+  }
+  return inode;
+}
+
+/**
+ * Reads an inode that is the filesystem's own, which need be no file and have no name.
+ *
+ * @returns undefined when it takes no blocks
+ * @throws {DiskError} as {@link readInode}
+ */
+export async function readOwnInode(
+  volume: ExtVolume,
+  number: number,
+  options: RequestOptions = {},
+): Promise<Inode | undefined> {
+  const { bytes, place } = await findInode(volume, number, options);
+  // What was never used has no checksum either.
+  if (bytes.every((byte) => byte === 0)) return undefined;
+  const inode = check(volume, number, bytes, place);
+  return inode.allocated === 0 ? undefined : inode;
+}
+
+interface Found {
+  readonly bytes: Uint8Array;
+  readonly place: Place;
+}
+
+async function findInode(volume: ExtVolume, number: number, options: RequestOptions): Promise<Found> {
   const { superblock, device } = volume;
   const { inodeSize, inodesPerGroup, inodeCount } = superblock;
   const group = volume.groups[Math.floor((number - 1) / inodesPerGroup)];
@@ -56,8 +92,7 @@ export async function readInode(volume: ExtVolume, number: number, options: Requ
   }
   const offset = volume.offsetOf(group.inodeTable) + BigInt(((number - 1) % inodesPerGroup) * inodeSize);
   const place: Place = { structure: `ext4 inode ${number}`, device: device.name, offset };
-  const bytes = await volume.bytes(offset, inodeSize, place, options);
-  return check(volume, number, bytes, place);
+  return { bytes: await volume.bytes(offset, inodeSize, place, options), place };
 }
 
 function check(volume: ExtVolume, number: number, bytes: Uint8Array, place: Place): Inode {
@@ -71,9 +106,7 @@ function check(volume: ExtVolume, number: number, bytes: Uint8Array, place: Plac
   const seed = [littleEndian32(number), littleEndian32(raw.i_generation)].reduce(rawCrc32c, superblock.checksumSeed);
   if (roCompat.has(superblock.roCompat, 'metadata_csum')) checkChecksum(bytes, extraSize, seed, wrong);
 
-  const type = modeTypes.get(raw.i_mode & modeTypeMask);
-  if (type === undefined) throw wrong('i_mode', hex(raw.i_mode), 'the type of a file');
-  if (raw.i_links_count === 0) throw wrong('i_links_count', 0, 'at least 1');
+  const type = modeTypes.get(raw.i_mode & modeTypeMask) ?? 'file';
   // Only of files, and of directories with large_dir, has the size a high half; ext2 kept something else there.
   const wide = type === 'file' || incompat.has(superblock.incompat, 'large_dir');
   const size = (wide ? raw.i_size_high : 0) * 2 ** 32 + raw.i_size_lo;

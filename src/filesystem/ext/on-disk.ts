@@ -109,8 +109,12 @@ export const extSuperblock = layout(
     s_flags: u32(0x160, 'flags', 'of the directory hash, and of tests'),
     s_mmp_block: u64(0x168, 'block', 'of multiple mount protection'),
     s_checksum_type: u8(0x175, 'enum', '1: crc32c'),
+    s_usr_quota_inum: u32(0x240, 'inode', "of users' quota; 0: none"),
+    s_grp_quota_inum: u32(0x244, 'inode', "of groups' quota; 0: none"),
     s_backup_bgs: u32s(0x24c, 2, 'block groups', 'that hold a superblock copy, with sparse_super2'),
+    s_prj_quota_inum: u32(0x26c, 'inode', "of projects' quota; 0: none"),
     s_checksum_seed: u32(0x270, 'crc32c', 'of the UUID, with metadata_csum_seed'),
+    s_orphan_file_inum: u32(0x280, 'inode', 'of the list of files that were deleted while open; 0: none'),
     s_checksum: u32(0x3fc, 'crc32c', 'of the superblock before this field'),
   },
 );

@@ -42,6 +42,8 @@ export interface Superblock {
   readonly inodeCount: number;
   /** The first that is not the filesystem's own. */
   readonly firstInode: number;
+  /** Those of the filesystem's own that are not below `firstInode`: of quota, of orphans. */
+  readonly ownInodes: readonly number[];
   /** Bytes. */
   readonly inodeSize: number;
   /** Bytes. */
@@ -190,6 +192,7 @@ function check(view: DataView, place: Place): Superblock {
     inodesPerGroup,
     inodeCount: raw.s_inodes_count,
     firstInode,
+    ownInodes: ownInodesOf(raw),
     inodeSize,
     descriptorSize,
     firstMetaBlockGroup,
@@ -223,6 +226,14 @@ function checkChecksum(view: DataView, raw: Raw, place: Place): void {
   if (raw.s_checksum !== expected) {
     throw DiskError.corrupt({ ...place, field: 's_checksum', actual: hex(raw.s_checksum), expected: hex(expected) });
   }
+}
+
+function ownInodesOf(raw: Raw): readonly number[] {
+  const quota = roCompat.has(raw.s_feature_ro_compat, 'quota')
+    ? [raw.s_usr_quota_inum, raw.s_grp_quota_inum, raw.s_prj_quota_inum]
+    : [];
+  const orphans = compat.has(raw.s_feature_compat, 'orphan_file') ? [raw.s_orphan_file_inum] : [];
+  return Object.freeze([...quota, ...orphans].filter((number) => number !== 0));
 }
 
 function isPowerOfTwo(value: number): boolean {
