@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { imageArg, imageFlags, sourceOf } from '../src/cli/flags.js';
+import { deviceArg, imageArg, imageFlags, sourceOf } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { DiskError } from '../src/error/disk-error.js';
 import { type DownloadResult, download } from '../src/task/download.js';
@@ -20,11 +20,7 @@ A file appears whole or not at all, and is on the disk when the command ends. A 
   static override enableJsonFlag = true;
   static override args = {
     image: imageArg(),
-    device: Args.string({
-      description: 'what to copy: /dev/sda1, 1, /dev/vg/root, LABEL=…, UUID=…, PARTUUID=…; /dev/sda is the whole disk',
-      required: true,
-      ignoreStdin: true,
-    }),
+    device: deviceArg(),
     output: Args.string({
       description: 'the file, block device, NBD URI or pipe to write, or - for standard output',
       required: true,

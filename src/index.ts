@@ -19,13 +19,32 @@ export { type LayerOptions, withLayers } from './device/layer/stack.js';
 export type { StatsLayer } from './device/layer/stats.js';
 export { memoryDevice } from './device/memory-device.js';
 export { DiskError, type ErrorCode, hasCode } from './error/disk-error.js';
-export type { Filesystem, FilesystemState, Usage } from './filesystem/filesystem.js';
+export type {
+  DeviceNumber,
+  DirectoryEntry,
+  FileAttributes,
+  FileExtent,
+  FileObject,
+  FileType,
+  Xattr,
+} from './filesystem/file.js';
+export type {
+  Filesystem,
+  FilesystemState,
+  LookupOptions,
+  MetadataExtent,
+  Usage,
+  WalkEntry,
+  WalkOptions,
+} from './filesystem/filesystem.js';
+export { type FoundFilesystem, findFilesystem } from './guest/find-filesystem.js';
 export { findVolume } from './guest/find-volume.js';
 export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } from './guest/free-space.js';
 export { type Content, type Guest, type LeftVolume, type LogicalFacts, openGuest, type Volume } from './guest/guest.js';
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
 export { bmapFile } from './task/bmap.js';
+export { cat } from './task/cat.js';
 export {
   type ComparedFacts,
   type ComparedImage,
@@ -38,9 +57,11 @@ export type { Progress, TaskContext } from './task/context.js';
 export type { Conversion } from './task/conversion.js';
 export { type CopyImageOptions, type CopyImageResult, copyImage } from './task/copy.js';
 export type { CopyResult } from './task/copy-device.js';
+export { type CopyOutOptions, type CopyOutResult, copyOut } from './task/copy-out/copy-out.js';
 export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
 export { type FreezeResult, freeze } from './task/freeze.js';
 export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo } from './task/info.js';
+export { type FileListing, type ListedFile, type ListFilesOptions, listFiles } from './task/list-files.js';
 export { type Listing, type ListOptions, listFilesystems } from './task/list-filesystems.js';
 export { type Allocation, type ImageMap, type MapOptions, openMap } from './task/map.js';
 export { type ServeOptions, serve } from './task/serve/serve.js';

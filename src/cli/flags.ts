@@ -27,6 +27,14 @@ export const imageDescription = 'the disk image: a file, a block device or an nb
 export const imageArg = (description = imageDescription) =>
   Args.string({ description, required: true, ignoreStdin: true });
 
+/** A part of a guest's disk, by any name that it has. */
+export const deviceArg = (what = 'the partition or logical volume') =>
+  Args.string({
+    description: `${what}: /dev/sda1, 1, /dev/vg/root, LABEL=…, UUID=…, PARTUUID=…; /dev/sda is the whole disk`,
+    required: true,
+    ignoreStdin: true,
+  });
+
 const forceShare = Flags.boolean({
   char: 'U',
   summary: 'read the image although somebody is writing to it',

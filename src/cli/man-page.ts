@@ -68,6 +68,13 @@ const ownStatuses: Readonly<Record<string, typeof exitStatuses>> = {
     ['4', 'An image cannot be read.'],
     ['128+n', 'Ended by signal n.'],
   ],
+  'copy-out': [
+    ['0', 'Done.'],
+    ['1', 'Failed.'],
+    ['2', 'Wrong usage.'],
+    ['3', 'The rest is copied, but something was left out.'],
+    ['128+n', 'Ended by signal n.'],
+  ],
 };
 
 /** The newest release of a changelog whose headings are `## VERSION, DATE`. */
@@ -139,7 +146,8 @@ function synopsis({ id, usage }: ManifestCommand, args: readonly ManifestArg[]):
     return forms.flatMap((form, i) => [
       ...(i === 0 ? [] : ['.br']),
       `.B disktool ${roff(id)}`,
-      roff(form.replace(/^<%= command\.id %>\s*/, '')),
+      // As oclif's help wants it, a form begins with the name of the verb.
+      roff(form.startsWith(`${id} `) ? form.slice(id.length + 1) : form),
     ]);
   }
   const names = args.map(({ name, required, multiple }) => {

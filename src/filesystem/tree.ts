@@ -1,6 +1,6 @@
 import type { RequestOptions } from '../device/block-device.js';
 import { DiskError } from '../error/disk-error.js';
-import type { FileObject } from './file.js';
+import type { DirectoryEntry, FileObject } from './file.js';
 import type { LookupOptions, WalkEntry, WalkOptions } from './filesystem.js';
 
 /** What every filesystem does alike once it has a root: paths, symbolic links and walks. */
@@ -31,7 +31,7 @@ export async function lookUp(tree: Tree, path: string, options: LookupOptions = 
   let links = 0;
   for (let part = left.pop(); part !== undefined; part = left.pop()) {
     const here = trail.at(-1) ?? tree.root;
-    if (here.type !== 'directory') throw notFound(tree, path, `"${part}" is looked for in what is no directory`);
+    if (here.type !== 'directory') throw notFound(tree, path, 'a part of it is no directory');
     if (part.equals(dot)) continue;
     if (part.equals(dotDot)) {
       if (trail.length > 1) trail.pop();
@@ -85,12 +85,13 @@ interface Level {
  * @throws {DiskError} as {@link lookUp}; CORRUPT for a directory that has two names
  */
 export async function* walkTree(tree: Tree, options: WalkOptions = {}): AsyncGenerator<WalkEntry, void, undefined> {
-  const { from = '/', depth = Number.POSITIVE_INFINITY, ...request } = options;
-  const start = await lookUp(tree, from, request);
+  const { from = '/', depth = Number.POSITIVE_INFINITY, sorted = false, follow, ...request } = options;
+  const start = await lookUp(tree, from, { follow, ...request });
+  const entriesOf = (file: FileObject) => (sorted ? byName(file, request) : file.entries(request));
   const path = Buffer.concat([Buffer.of(slash), joinParts(partsOf(Buffer.from(from)))]);
   yield { path, file: start };
   if (start.type !== 'directory' || depth < 1) return;
-  const levels: Level[] = [{ entries: start.entries(request), path }];
+  const levels: Level[] = [{ entries: entriesOf(start), path }];
   const seen = new Set([start.id]);
   try {
     for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
@@ -105,12 +106,18 @@ export async function* walkTree(tree: Tree, options: WalkOptions = {}): AsyncGen
       yield { path: below, file };
       if (file.type !== 'directory') continue;
       checkNew(tree, seen, file, below);
-      if (levels.length < depth) levels.push({ entries: file.entries(request), path: below });
+      if (levels.length < depth) levels.push({ entries: entriesOf(file), path: below });
       if (levels.length > largestDepth) throw tooDeep(tree, below);
     }
   } finally {
     for (const { entries } of levels) await entries.return();
   }
+}
+
+async function* byName(file: FileObject, options: RequestOptions): ReturnType<FileObject['entries']> {
+  const entries: DirectoryEntry[] = [];
+  for await (const entry of file.entries(options)) entries.push(entry);
+  yield* entries.sort((a, b) => Buffer.compare(a.name, b.name));
 }
 
 function stopIfAborted({ signal }: RequestOptions): void {

@@ -9,10 +9,15 @@ export interface FileTimes {
 const second = 1_000_000_000n;
 
 /** Sets a file's times to the nanosecond, which Node's own call rounds off. */
-export function setTimes(fd: number, { atimeNs, mtimeNs }: FileTimes, what: string): void {
-  const timespecs = [atimeNs, mtimeNs].flatMap((ns) => {
+export function setTimes(fd: number, times: FileTimes, what: string): void {
+  call('futimens', `of ${what}`, fd, timespecs(times));
+}
+
+/** Two `struct timespec`: last read, last written. */
+export function timespecs({ atimeNs, mtimeNs }: FileTimes): BigInt64Array {
+  const parts = [atimeNs, mtimeNs].flatMap((ns) => {
     const rest = ((ns % second) + second) % second;
     return [(ns - rest) / second, rest];
   });
-  call('futimens', `of ${what}`, fd, BigInt64Array.from(timespecs));
+  return BigInt64Array.from(parts);
 }

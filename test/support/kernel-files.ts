@@ -25,18 +25,19 @@ const FIEMAP_EXTENT_UNWRITTEN = 0x800;
 
 /** Every file under a mount point by its path from there, in latin1: names may be any bytes. */
 export function kernelFiles(mountPoint: string): Map<string, KernelFile> {
-  const found = new Map<string, KernelFile>();
+  const found = new Map<string, { readonly path: Buffer; readonly stats: BigIntStats }>();
   const visit = (path: Buffer) => {
     const stats = lstatSync(path, { bigint: true });
     const name = path.subarray(mountPoint.length).toString('latin1');
-    found.set(name === '' ? '/' : name, describe(path, stats));
+    found.set(name === '' ? '/' : name, { path, stats });
     if (!stats.isDirectory()) return;
     for (const entry of readdirSync(path, { encoding: 'buffer' })) {
       visit(Buffer.concat([path, Buffer.from('/'), entry]));
     }
   };
   visit(Buffer.from(mountPoint));
-  return found;
+  // Reading changes when a file was last read: of all, that was looked at before.
+  return new Map([...found].map(([name, { path, stats }]) => [name, describe(path, stats)]));
 }
 
 function describe(path: Buffer, stats: BigIntStats): KernelFile {

@@ -43,23 +43,36 @@ export async function readAttributes(fd: number, what: string): Promise<Attribut
   };
 }
 
+/** A user or group that does not change: (uid_t) -1. */
+const unchanged = -1;
+/** Who runs a file with these becomes its owner, or of its group: nothing for another owner. */
+const setIds = 0o6000;
+
 /**
- * Gives them to another file: the owner as far as this user may, and of the rest what its filesystem knows.
+ * Gives them to another file: the owner as far as this user may, and of the rest what its filesystem knows. Where the
+ * owner is not kept, neither are set-user-ID and set-group-ID.
  *
- * @param onWarning told of each extended attribute, and of a mode, that could not be kept
+ * @param onWarning told of a mode that could not be kept
+ * @param onLost told of each extended attribute that could not be kept; a warning unless given
  */
 export async function applyAttributes(
   fd: number,
   attributes: Attributes,
   what: string,
   onWarning: (message: string) => void,
+  onLost = (name: string, errno: string) => onWarning(`${what}: the attribute ${name} is not kept (${errno})`),
 ): Promise<void> {
-  const { mode, uid, gid, xattrs } = attributes;
+  const { uid, gid, xattrs } = attributes;
+  const owned = await chownFd(fd, uid, gid).then(
+    () => true,
+    () => false,
+  );
   // The group alone is often allowed where the owner is not.
-  await chownFd(fd, uid, gid).catch(() => chownFd(fd, -1, gid).catch(() => undefined));
+  if (!owned) await chownFd(fd, unchanged, gid).catch(() => undefined);
+  const mode = owned ? attributes.mode : attributes.mode & ~setIds;
   for (const [name, value] of xattrs) {
     const errno = setXattr(fd, name, value);
-    if (errno !== undefined) onWarning(`${what}: the attribute ${name} is not kept (${errno})`);
+    if (errno !== undefined) onLost(name, errno);
   }
   // After the access list, which sets the mode as well.
   await chmodFd(fd, mode).catch((error: unknown) => {

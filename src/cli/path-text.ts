@@ -1,0 +1,24 @@
+import { printable } from './printable.js';
+
+/**
+ * A file name or path of a guest for a terminal and for one line: as it is, but for backslashes, control characters and
+ * what is no UTF-8, which are written as escapes, so that no two names look the same.
+ */
+export function pathText(path: Uint8Array): string {
+  const bytes = Buffer.from(path);
+  const text = bytes.toString();
+  if (isText(bytes)) return printable(text.replaceAll('\\', '\\\\'));
+  const parts: string[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const length = [1, 2, 3, 4].find((count) => at + count <= bytes.length && isText(bytes.subarray(at, at + count)));
+    const part = bytes.subarray(at, at + (length ?? 1));
+    parts.push(length === undefined ? `\\x${part.toString('hex')}` : pathText(part));
+    at += part.length;
+  }
+  return parts.join('');
+}
+
+/** Whether bytes are UTF-8, and so can stand in JSON. */
+export function isText(bytes: Buffer): boolean {
+  return Buffer.from(bytes.toString()).equals(bytes);
+}

@@ -1,0 +1,49 @@
+import { DiskError } from '../error/disk-error.js';
+import type { Filesystem } from '../filesystem/filesystem.js';
+import { typeOfContent } from './content.js';
+import { diskName } from './device-name.js';
+import { findVolume } from './find-volume.js';
+import type { Guest, Volume } from './guest.js';
+
+export interface FoundFilesystem {
+  readonly volume: Volume;
+  readonly filesystem: Filesystem;
+  /** Why what is read may not be what the guest would see: one clause each. */
+  readonly doubts: readonly string[];
+}
+
+/**
+ * Finds a filesystem by what its user calls its volume, see {@link findVolume}.
+ *
+ * @throws {DiskError} NOT_FOUND, USAGE as {@link findVolume}; UNSUPPORTED when what the volume holds is nothing that
+ *   disktool reads files of; CORRUPT when it is damaged
+ */
+export function findFilesystem(guest: Guest, name: string): FoundFilesystem {
+  const volume = findVolume(guest, name);
+  const { content, problem } = volume;
+  if (content.kind !== 'filesystem') throw refusal(guest, volume);
+  const hibernated = guest.hibernated === undefined ? undefined : `the guest is hibernated: ${guest.hibernated}`;
+  return { volume, filesystem: content.filesystem, doubts: [problem, hibernated].filter((text) => text !== undefined) };
+}
+
+function refusal({ disk, table }: Guest, { name, content }: Volume): DiskError {
+  const facts = { device: disk.name };
+  const where = `${name} of ${disk.name}`;
+  switch (content.kind) {
+    case 'damaged':
+      return new DiskError('CORRUPT', `${where}: ${content.reason}`, facts);
+    case 'ambiguous':
+      return new DiskError('UNSUPPORTED', `${where} could be ${content.types.join(' or ')}`, facts);
+    case 'unknown': {
+      const whole = table.partitions.length > 0 && content.kind === 'unknown' && name === diskName;
+      const why = whole ? 'is the whole disk: name one of its partitions' : 'holds no filesystem that is known';
+      return new DiskError('UNSUPPORTED', `${where} ${why}`, facts);
+    }
+    default:
+      return new DiskError(
+        'UNSUPPORTED',
+        `${where} holds ${typeOfContent(content)}, whose files disktool does not read`,
+        facts,
+      );
+  }
+}

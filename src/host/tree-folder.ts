@@ -1,0 +1,215 @@
+import { type BigIntStats, chmodSync, closeSync, constants, fstatSync } from 'node:fs';
+import { errnoName, systemError, wrapSystemError } from './errno.js';
+import { type SystemCall, tryCall } from './libc.js';
+import { type FileTimes, timespecs } from './times.js';
+
+/**
+ * Making a tree of files under a folder, and nowhere else: openat(2) and its kin. A name is one name, looked up in a
+ * folder that is held open, and never followed when it is a symbolic link. So whatever the names are, and whoever changes
+ * the tree meanwhile, nothing outside of it is reached.
+ */
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_REMOVEDIR = 0x200;
+const AT_SYMLINK_FOLLOW = 0x400;
+const RENAME_NOREPLACE = 1;
+const O_PATH = 0o10000000;
+const O_CLOEXEC = 0o2000000;
+/** asm-generic/fcntl.h: this bit together with O_DIRECTORY, which differs between machines. */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+const ownFolder = 0o700;
+const ownFile = 0o600;
+
+/** One name: any bytes but NUL and `/`, neither `.` nor `..`. */
+export function isPlainName(name: Uint8Array): boolean {
+  const text = Buffer.from(name).toString('latin1');
+  return text !== '' && text !== '.' && text !== '..' && !/[/\0]/.test(text);
+}
+
+/** The system's `dev_t` of a device node: sys/sysmacros.h, gnu_dev_makedev. */
+function deviceNumber({ major, minor }: { readonly major: number; readonly minor: number }): bigint {
+  const [high, low] = [BigInt(major), BigInt(minor)];
+  return ((high & ~0xfffn) << 32n) | ((high & 0xfffn) << 8n) | ((low & ~0xffn) << 12n) | (low & 0xffn);
+}
+
+const types = { fifo: constants.S_IFIFO, char: constants.S_IFCHR, block: constants.S_IFBLK, socket: 0o140000 } as const;
+export type NodeType = keyof typeof types;
+
+/** A folder of the tree, held open. Whoever opened it disposes of it. */
+export class TreeFolder implements Disposable {
+  #open = true;
+
+  private constructor(
+    readonly fd: number,
+    /** For errors. */
+    readonly name: string,
+  ) {}
+
+  /**
+   * The folder that the tree goes to; symbolic links that lead to it are the user's, and followed.
+   *
+   * @throws {DiskError} NOT_FOUND, IO
+   */
+  static open(path: string): TreeFolder {
+    const flags = constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC;
+    const fd = Number(tryCall('openat', AT_FDCWD, path, flags, 0));
+    if (fd < 0) throw systemError(`open the folder ${path}`, errnoName(-fd), { device: path });
+    return new TreeFolder(fd, path);
+  }
+
+  /** @throws {DiskError} NOT_FOUND when it is no folder, a symbolic link to one among others; IO */
+  child(name: Uint8Array): TreeFolder {
+    const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | O_CLOEXEC;
+    const fd = this.#call('openat', 'open the folder', name, [flags, 0]);
+    return new TreeFolder(fd, this.#path(name));
+  }
+
+  /** What has a name, without following it; undefined when nothing has. */
+  stat(name: Uint8Array): BigIntStats | undefined {
+    const fd = this.#find(name);
+    if (fd === undefined) return undefined;
+    try {
+      return fstatSync(fd, { bigint: true });
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Makes a folder for its owner alone. @throws {DiskError} IO, EEXIST when the name is taken */
+  makeFolder(name: Uint8Array): void {
+    this.#call('mkdirat', 'make the folder', name, [ownFolder]);
+  }
+
+  /** Makes a symbolic link. @throws {DiskError} as {@link TreeFolder.makeFolder} */
+  makeLink(name: Uint8Array, target: Uint8Array): void {
+    const result = Number(tryCall('symlinkat', terminated(target), this.fd, terminated(checked(name))));
+    if (result < 0) throw this.#error('make the symbolic link', name, result);
+  }
+
+  /** Makes what is neither a file nor a folder nor a link. @throws {DiskError} IO, EPERM for a device unless by root */
+  makeNode(
+    name: Uint8Array,
+    type: NodeType,
+    device: { readonly major: number; readonly minor: number } = { major: 0, minor: 0 },
+  ): void {
+    this.#call('mknodat', `make the ${type}`, name, [types[type] | ownFile, deviceNumber(device)]);
+  }
+
+  /** Gives a file of the tree another name. @throws {DiskError} IO */
+  makeHardLink(name: Uint8Array, from: TreeFolder, fromName: Uint8Array): void {
+    const [old, given] = [terminated(checked(fromName)), terminated(checked(name))];
+    const result = Number(tryCall('linkat', from.fd, old, this.fd, given, 0));
+    if (result < 0) throw this.#error('name', name, result);
+  }
+
+  /**
+   * Opens a new file without a name, for its owner alone, that vanishes with its descriptor.
+   *
+   * @returns undefined where the filesystem knows no such files
+   */
+  createNameless(): number | undefined {
+    const fd = Number(tryCall('openat', this.fd, '.', O_TMPFILE | constants.O_RDWR | O_CLOEXEC, ownFile));
+    if (fd >= 0) return fd;
+    const errno = errnoName(-fd);
+    if (['EOPNOTSUPP', 'ENOTSUP', 'EISDIR', 'EINVAL'].includes(errno)) return undefined;
+    throw systemError(`create a file in ${this.name}`, errno, { device: this.name });
+  }
+
+  /** Opens a new file, for its owner alone. @throws {DiskError} IO, EEXIST when the name is taken */
+  create(name: Uint8Array): number {
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | O_CLOEXEC;
+    return this.#call('openat', 'create', name, [flags, ownFile]);
+  }
+
+  /** Gives a nameless file its name. @throws {DiskError} IO, EEXIST when the name is taken */
+  nameFile(fd: number, name: Uint8Array): void {
+    const given = terminated(checked(name));
+    const result = Number(tryCall('linkat', AT_FDCWD, `/proc/self/fd/${fd}`, this.fd, given, AT_SYMLINK_FOLLOW));
+    if (result < 0) throw this.#error('name', name, result);
+  }
+
+  /** @throws {DiskError} IO, EEXIST when the name is taken and must not be replaced */
+  rename(from: Uint8Array, to: Uint8Array, { replace }: { readonly replace: boolean }): void {
+    const [old, given] = [terminated(checked(from)), terminated(checked(to))];
+    const flags = replace ? 0 : RENAME_NOREPLACE;
+    const result = Number(tryCall('renameat2', this.fd, old, this.fd, given, flags));
+    if (result < 0) throw this.#error('name', to, result);
+  }
+
+  /** Removes a name, or an empty folder, if it is there. */
+  remove(name: Uint8Array, what: 'file' | 'folder' = 'file'): void {
+    tryCall('unlinkat', this.fd, terminated(checked(name)), what === 'folder' ? AT_REMOVEDIR : 0);
+  }
+
+  /** Sets the owner of what has a name; false when this user may not. */
+  setOwner(name: Uint8Array, uid: number, gid: number): boolean {
+    return tryCall('fchownat', this.fd, terminated(checked(name)), uid, gid, AT_SYMLINK_NOFOLLOW) === 0;
+  }
+
+  /** Sets the mode of what has a name; not that of a symbolic link, which has none. */
+  setMode(name: Uint8Array, mode: number): void {
+    const fd = this.#find(name);
+    if (fd === undefined) return;
+    try {
+      // By way of the descriptor: chmod(2) follows links, and a link may stand there by now.
+      if (!fstatSync(fd).isSymbolicLink()) chmodSync(`/proc/self/fd/${fd}`, mode);
+    } catch (error) {
+      throw wrapSystemError(`set the mode of ${this.#path(name)}`, error);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  setTimes(name: Uint8Array, times: FileTimes): void {
+    this.#call('utimensat', 'set the times of', name, [timespecs(times), AT_SYMLINK_NOFOLLOW]);
+  }
+
+  /** Sets an extended attribute of what has a name. @returns undefined, or the errno name when it could not be set */
+  setXattr(name: Uint8Array, attribute: string, value: Uint8Array): string | undefined {
+    const path = Buffer.concat([Buffer.from(`/proc/self/fd/${this.fd}/`), checked(name)]);
+    const result = Number(tryCall('lsetxattr', terminated(path), attribute, value, value.length, 0));
+    return result < 0 ? errnoName(-result) : undefined;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeSync(this.fd);
+  }
+
+  /** A descriptor that stands for what has a name. */
+  #find(name: Uint8Array): number | undefined {
+    const flags = O_PATH | constants.O_NOFOLLOW | O_CLOEXEC;
+    const fd = Number(tryCall('openat', this.fd, terminated(checked(name)), flags, 0));
+    if (fd >= 0) return fd;
+    if (errnoName(-fd) === 'ENOENT') return undefined;
+    throw this.#error('find', name, fd);
+  }
+
+  #call(call: SystemCall, verb: string, name: Uint8Array, rest: readonly unknown[]): number {
+    const result = Number(tryCall(call, this.fd, terminated(checked(name)), ...rest));
+    if (result < 0) throw this.#error(verb, name, result);
+    return result;
+  }
+
+  #error(verb: string, name: Uint8Array, result: number): Error {
+    const path = this.#path(name);
+    return systemError(`${verb} ${path}`, errnoName(-result), { device: path });
+  }
+
+  #path(name: Uint8Array): string {
+    return `${this.name}/${Buffer.from(name).toString()}`;
+  }
+}
+
+/** As C ends it. */
+function terminated(text: Uint8Array): Buffer {
+  return Buffer.concat([text, Buffer.of(0)]);
+}
+
+/** @throws {RangeError} for what could lead out of the folder: whoever names something has looked */
+function checked(name: Uint8Array): Uint8Array {
+  if (!isPlainName(name)) throw new RangeError('not one name');
+  return name;
+}

@@ -1,0 +1,85 @@
+import type { FileObject } from '../../filesystem/file.js';
+import { errnoOf } from '../../host/errno.js';
+import type { TreeFolder } from '../../host/tree-folder.js';
+import type { Source } from './copy-out.js';
+import { type Copied, type Copying, keptOf } from './copying.js';
+import { replaceBy } from './take-name.js';
+
+/** Who runs a file with these becomes its owner, or of its group: nothing for another owner. */
+const setIds = 0o6000;
+
+/**
+ * Copies what is neither a regular file nor a directory: a symbolic link, a device, a fifo, a socket.
+ *
+ * @throws {DiskError} as {@link FileObject}; IO, EPERM for a device unless by root, EEXIST when the name is taken
+ */
+export async function copyNode(copying: Copying, target: TreeFolder, source: Source, file: FileObject): Promise<void> {
+  const { name, path } = source;
+  const { signal } = copying.context;
+  const { type } = file;
+  if (type === 'file' || type === 'directory') throw new Error(`a ${type} is no node`);
+  const lost = (attribute: string, errno: string) => copying.lose(path, attribute, errno);
+  const kept = keptOf(file.attributes, await file.xattrs({ signal }), (attribute) => lost(attribute, 'EINVAL'));
+  const link = type === 'symlink' ? await file.linkTarget({ signal }) : undefined;
+  const make = (as: Buffer) => {
+    if (type === 'symlink') target.makeLink(as, link ?? Buffer.alloc(0));
+    else target.makeNode(as, type, file.attributes.device);
+  };
+  if (copying.force && target.stat(name) !== undefined) replaceBy(target, name, make);
+  else make(name);
+  const owned = target.setOwner(name, kept.uid, kept.gid);
+  for (const [attribute, value] of kept.xattrs) {
+    const errno = target.setXattr(name, attribute, value);
+    if (errno !== undefined) lost(attribute, errno);
+  }
+  if (type !== 'symlink') target.setMode(name, owned ? kept.mode : kept.mode & ~setIds);
+  target.setTimes(name, kept);
+  copying.counts[type === 'symlink' ? 'symlinks' : 'special']++;
+}
+
+/**
+ * Gives what was copied already under another name this one as well.
+ *
+ * @returns false when it is to be copied: it has no other name yet, or the target cannot have two of it
+ * @throws {DiskError} IO, EEXIST when the name is taken
+ */
+export async function linkAgain(
+  copying: Copying,
+  target: TreeFolder,
+  name: Buffer,
+  { id }: FileObject,
+): Promise<boolean> {
+  const first = copying.copied.get(id);
+  if (first === undefined) return false;
+  const opened: TreeFolder[] = [];
+  try {
+    let from = copying.root;
+    for (const part of first.folders) {
+      from = from.child(part);
+      opened.push(from);
+    }
+    const link = (as: Buffer) => target.makeHardLink(as, from, first.name);
+    if (copying.force && target.stat(name) !== undefined) replaceBy(target, name, link);
+    else link(name);
+    return isSame(copying, target, name, first);
+  } catch (error) {
+    // Another filesystem is mounted in between, or that one has no more or no hard links.
+    if (['EXDEV', 'EMLINK', 'EPERM', 'EOPNOTSUPP', 'ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) {
+      return false;
+    }
+    throw error;
+  } finally {
+    for (const folder of opened) folder[Symbol.dispose]();
+  }
+}
+
+/** Whether what was linked is what was copied: somebody may have put another thing in its place. */
+function isSame({ counts }: Copying, target: TreeFolder, name: Buffer, { stats }: Copied): boolean {
+  const now = target.stat(name);
+  if (now?.ino === stats.ino && now.dev === stats.dev) {
+    counts.hardLinks++;
+    return true;
+  }
+  target.remove(name);
+  return false;
+}

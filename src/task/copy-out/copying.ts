@@ -1,0 +1,92 @@
+import type { BigIntStats } from 'node:fs';
+import type { FileAttributes, Xattr } from '../../filesystem/file.js';
+import { alignedBuffer } from '../../host/aligned-buffer.js';
+import type { TreeFolder } from '../../host/tree-folder.js';
+import type { TaskContext } from '../context.js';
+import type { Attributes } from '../output/attributes.js';
+
+/** How many there are of each. */
+export interface CopyOutCounts {
+  readonly files: number;
+  readonly directories: number;
+  readonly symlinks: number;
+  /** Further names of files that were copied already. */
+  readonly hardLinks: number;
+  /** Devices, fifos and sockets. */
+  readonly special: number;
+  /** Bytes of content that were written. */
+  readonly written: bigint;
+}
+
+export interface LeftOut {
+  readonly path: Buffer;
+  readonly reason: string;
+}
+
+/** Where a file lies in the folder that all is copied to. */
+export interface Copied {
+  readonly folders: readonly Buffer[];
+  readonly name: Buffer;
+  readonly stats: BigIntStats;
+}
+
+/** Bytes a request. */
+const requestSize = 2 << 20;
+
+/** What is known while files are copied out. */
+export class Copying {
+  readonly counts = { files: 0, directories: 0, symlinks: 0, hardLinks: 0, special: 0, written: 0n };
+  readonly leftOut: LeftOut[] = [];
+  /** The first name of each file that has several, by its id. */
+  readonly copied = new Map<bigint, Copied>();
+  readonly buffer = alignedBuffer(requestSize);
+  /** Extended attributes that could not be kept, by name and errno: there may be one of each file. */
+  readonly #lost = new Map<string, { count: number; readonly path: string }>();
+
+  constructor(
+    readonly root: TreeFolder,
+    readonly force: boolean,
+    private readonly phase: string,
+    readonly context: TaskContext,
+  ) {}
+
+  leaveOut(path: Buffer, reason: string): void {
+    this.leftOut.push({ path, reason });
+    this.context.onWarning?.(`${path.toString()} is left out: ${reason}`);
+  }
+
+  progress(bytes: bigint): void {
+    this.counts.written += bytes;
+    this.context.onProgress?.({ phase: this.phase, done: this.counts.written });
+  }
+
+  lose(path: Buffer, attribute: string, errno: string): void {
+    const key = `${attribute} (${errno})`;
+    const known = this.#lost.get(key);
+    if (known === undefined) this.#lost.set(key, { count: 1, path: path.toString() });
+    else known.count++;
+  }
+
+  tellLosses(): void {
+    for (const [what, { count, path }] of this.#lost) {
+      const others = count === 1 ? '' : ` and ${count - 1} more`;
+      this.context.onWarning?.(`the attribute ${what} is not kept, of ${path}${others}`);
+    }
+  }
+}
+
+/** What a copy keeps of a file. */
+export function keptOf(
+  { mode, uid, gid, atimeNs, mtimeNs }: FileAttributes,
+  xattrs: readonly Xattr[],
+  onUnnamed: (name: string) => void,
+): Attributes {
+  const values = new Map<string, Uint8Array>();
+  for (const { name, value } of xattrs) {
+    const text = name.toString();
+    // The call takes text.
+    if (Buffer.from(text).equals(name)) values.set(text, value);
+    else onUnnamed(text);
+  }
+  return { mode, uid, gid, atimeNs, mtimeNs, xattrs: values };
+}

@@ -1,0 +1,269 @@
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { describe, expect } from 'vitest';
+import { populate } from '../support/ext-files.js';
+import { type KernelFile, kernelFiles, kernelXattrs } from '../support/kernel-files.js';
+import { needs } from '../support/needs.js';
+import { attempt, disktool, disktoolPath, run } from '../support/run.js';
+import { mountLoop, temporaryFolder } from '../support/temporary.js';
+
+const it = needs({ programs: ['mke2fs'] });
+const asRoot = needs({ programs: ['mke2fs', 'mount', 'getfattr', 'fallocate'], root: true });
+
+/** An image with these files: contents by path; what begins with `->` is a link. */
+async function image(
+  files: Readonly<Record<string, string>>,
+  mke2fs = '-t ext4 -O ^metadata_csum,^metadata_csum_seed',
+): Promise<{ path: string; folder: string }> {
+  const folder = await temporaryFolder();
+  const [root, path] = [join(folder, 'root'), join(folder, 'disk.img')];
+  mkdirSync(root);
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(join(root, name, '..'), { recursive: true });
+    if (content.startsWith('->')) symlinkSync(content.slice(2), join(root, name));
+    else writeFileSync(join(root, name), content, { mode: 0o640 });
+  }
+  await run('mke2fs', ['-Fq', ...mke2fs.split(' '), '-d', root, path, '8M']);
+  return { path, folder };
+}
+
+const files = {
+  'etc/hostname': 'guest\n',
+  'etc/link': '->hostname',
+  'etc/way/out': '->/etc/hostname',
+  'etc/up': '->../../../../etc/hostname',
+  'etc/round': '->round',
+  'a\nb': 'two lines',
+  'back\\slash': 'one',
+};
+
+describe('cat', () => {
+  it('prints the bytes of a file, and follows links within the filesystem', async () => {
+    const { path } = await image(files);
+    for (const name of [
+      '/etc/hostname',
+      'etc/link',
+      '//etc/./way/../link',
+      '/etc/way/out',
+      '/etc/up',
+      '/lost+found/../etc/up',
+    ]) {
+      expect(await disktool(['cat', path, '/dev/sda', name], { stripFinalNewline: false }), name).toMatchObject({
+        status: 0,
+        stdout: 'guest\n',
+        stderr: '',
+      });
+    }
+  });
+
+  it('refuses what is no file, with the reason', async () => {
+    const { path } = await image(files);
+    const refusals: [string, number, string][] = [
+      ['/etc', 2, '/etc is no regular file but a directory'],
+      ['/etc/hostname/', 1, '/etc/hostname/: a part of it is no directory'],
+      ['/etc/nothing', 1, '/etc/nothing: there is no such file'],
+      ['/etc/round', 1, '/etc/round: symbolic links lead in a circle'],
+    ];
+    for (const [name, status, words] of refusals) {
+      expect(await disktool(['cat', path, '/dev/sda', name]), name).toMatchObject({
+        status,
+        stdout: '',
+        stderr: expect.stringContaining(words),
+      });
+    }
+  });
+
+  it('a reader that has seen enough is no error', async () => {
+    const { path } = await image({ big: 'x'.repeat(3_000_000) });
+    const script = '{ "$0" "$1" cat "$2" /dev/sda /big; echo " $?" >&2; } | head -c 5';
+    const { stdout, stderr } = await attempt('sh', ['-c', script, process.execPath, disktoolPath, path]);
+    expect({ stdout, stderr }).toEqual({ stdout: 'xxxxx', stderr: ' 0' });
+  });
+});
+
+describe('ls', () => {
+  it('names what is in a directory, a line each whatever the name', async () => {
+    const { path } = await image(files);
+    expect(await disktool(['ls', path, '/dev/sda', '/'])).toMatchObject({
+      status: 0,
+      stdout: 'a\\x0ab\nback\\\\slash\netc\nlost+found',
+      stderr: '',
+    });
+    const { stdout } = await disktool(['ls', '-R', path, '/dev/sda', '/etc']);
+    expect(stdout.split('\n')).toEqual([
+      '/etc/hostname',
+      '/etc/link',
+      '/etc/round',
+      '/etc/up',
+      '/etc/way',
+      '/etc/way/out',
+    ]);
+  });
+
+  it('says of a link where it leads, and of a path that leads through one what is there', async () => {
+    const { path } = await image(files);
+    const { stdout } = await disktool(['ls', '-l', path, '/dev/sda', '/etc/link']);
+    expect(stdout).toMatch(/^lrwxrwxrwx {3}1 +\d+ +\d+ +8 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ link -> hostname$/);
+    const { stdout: through } = await disktool(['ls', path, '/dev/sda', '/etc/up', '--json']);
+    expect(JSON.parse(through)).toMatchObject({ device: '/dev/sda', files: [{ type: 'file' }] });
+  });
+
+  it('prints one document with --json, also of an error', async () => {
+    const { path } = await image(files);
+    const { status, stdout, stderr } = await disktool(['ls', path, '/dev/sda', '/nothing', '--json']);
+    expect({ status, stderr, ...JSON.parse(stdout) }).toMatchObject({ status: 1, stderr: '', code: 'NOT_FOUND' });
+    expect(JSON.parse((await disktool(['ls', path, '/dev/sda', '/lost+found', '--json'])).stdout)).toEqual({
+      device: '/dev/sda',
+      files: [],
+    });
+  });
+
+  it('refuses a volume that holds no filesystem that it reads, and names it', async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder, 'empty.img');
+    await writeFile(path, Buffer.alloc(1 << 20));
+    expect(await disktool(['ls', path, '/dev/sda', '/'])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('/dev/sda of') && expect.stringContaining('holds no filesystem that is known'),
+    });
+  });
+});
+
+describe('copy-out', () => {
+  it('copies into a folder, and replaces nothing unless told', async () => {
+    const { path, folder } = await image(files);
+    const out = join(folder, 'out');
+    mkdirSync(out);
+    const args = ['copy-out', '--quiet', path, '/dev/sda', '/etc/hostname', '/etc/link', '/etc/way', out];
+    expect(await disktool(args)).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('1 file (6), 1 directory, 2 symbolic links'),
+    });
+    expect(readFileSync(join(out, 'hostname'), 'utf8')).toBe('guest\n');
+    expect(statSync(join(out, 'hostname')).mode & 0o777).toBe(0o640);
+    writeFileSync(join(out, 'hostname'), 'mine');
+    expect(await disktool(args)).toMatchObject({ status: 1, stderr: expect.stringContaining('is there already') });
+    expect(readFileSync(join(out, 'hostname'), 'utf8')).toBe('mine');
+    expect(await disktool([...args, '--force'])).toMatchObject({ status: 0 });
+    expect(readFileSync(join(out, 'hostname'), 'utf8')).toBe('guest\n');
+  });
+
+  it('copies what is in the root, not the root', async () => {
+    const { path, folder } = await image(files);
+    const out = join(folder, 'out');
+    mkdirSync(out, { mode: 0o751 });
+    const { status, stdout } = await disktool(['copy-out', '--json', path, '/dev/sda', '/', out]);
+    expect({ status, ...JSON.parse(stdout) }).toMatchObject({ status: 0, files: 3, leftOut: [] });
+    expect(readdirSync(out).sort()).toEqual(['a\nb', 'back\\slash', 'etc', 'lost+found']);
+    expect(statSync(out).mode & 0o777).toBe(0o751);
+  });
+
+  it('refuses a folder that is not there, two files of one name, and no folder at all', async () => {
+    const { path, folder } = await image({ ...files, 'other/hostname': 'x' });
+    const refusals: [readonly string[], number, string][] = [
+      [['/etc', join(folder, 'nowhere')], 1, 'open the folder'],
+      [['/etc/hostname', '/other/hostname', folder], 2, 'have one name'],
+      [['/etc/..', folder], 2, 'ends in no name'],
+      [['/etc'], 2, 'last the folder'],
+    ];
+    for (const [args, status, words] of refusals) {
+      expect(await disktool(['copy-out', '--quiet', path, '/dev/sda', ...args]), words).toMatchObject({
+        status,
+        stderr: expect.stringContaining(words),
+      });
+    }
+    expect(readdirSync(folder).sort()).toEqual(['disk.img', 'root']);
+  });
+
+  it('leaves out what the image names to lead out of the folder', async () => {
+    const { path, folder } = await image({ 'etc/good': 'good', 'etc/aa_evil': 'evil', 'tmp/aa_evil': 'evil' });
+    const bytes = await readFile(path);
+    for (let at = bytes.indexOf('aa_evil'); at !== -1; at = bytes.indexOf('aa_evil')) bytes.write('../evil', at);
+    await writeFile(path, bytes);
+    const out = join(folder, 'out');
+    mkdirSync(out);
+    const { status, stderr } = await disktool(['copy-out', path, '/dev/sda', '/', out]);
+    expect({ status, stderr }).toMatchObject({ status: 3, stderr: expect.stringContaining('is left out') });
+    expect(readdirSync(folder).sort()).toEqual(['disk.img', 'out', 'root']);
+    expect(readdirSync(out).sort()).toEqual(['etc', 'lost+found', 'tmp']);
+  });
+
+  asRoot(
+    'makes what "cp -a" makes',
+    async () => {
+      const folder = await temporaryFolder();
+      const [path, ours, theirs] = [join(folder, 'ext.img'), join(folder, 'ours'), join(folder, 'theirs')];
+      await writeFile(path, '');
+      await run('mke2fs', ['-Fq', '-t', 'ext4', '-O', 'inline_data', '-N', '8000', path, '200M']);
+      const { mountPoint, unmount } = await mountLoop(path);
+      await populate(mountPoint, { entries: 500, pieces: 300, reach: 2 ** 31 + 2 ** 20 });
+      await unmount();
+      const again = await mountLoop(path, ['ro']);
+      mkdirSync(theirs);
+      await attempt('cp', ['-a', `${again.mountPoint}/.`, theirs]);
+      await again.unmount();
+      mkdirSync(ours);
+      const { status, stdout } = await disktool(['copy-out', '--json', path, '/dev/sda', '/', ours]);
+      expect({ status, ...JSON.parse(stdout) }).toMatchObject({ status: 0, leftOut: [] });
+      const [expected, found] = [kernelFiles(theirs), kernelFiles(ours)];
+      expect([...found.keys()].sort()).toEqual([...expected.keys()].sort());
+      for (const [name, file] of expected) {
+        const own = found.get(name);
+        if (own === undefined || name === '/') continue;
+        expect(likeness(own), name).toEqual(likeness(file));
+        expect(own.stats.blocks, name).toBeLessThanOrEqual(file.stats.blocks);
+      }
+      expect(linked(found)).toEqual(linked(expected));
+      const [theirXattrs, ourXattrs] = [await kernelXattrs(theirs), await kernelXattrs(ours)];
+      theirXattrs.delete('/');
+      ourXattrs.delete('/');
+      expect(ourXattrs).toEqual(theirXattrs);
+    },
+    120_000,
+  );
+
+  asRoot('as a user that is not root keeps what it may, and names what it cannot make', async () => {
+    const folder = await temporaryFolder();
+    const [path, out] = [join(folder, 'ext.img'), join(folder, 'out')];
+    await writeFile(path, '');
+    await run('mke2fs', ['-Fq', '-t', 'ext4', path, '8M']);
+    const { mountPoint, unmount } = await mountLoop(path);
+    await run('mknod', [join(mountPoint, 'null'), 'c', '1', '3']);
+    writeFileSync(join(mountPoint, 'setuid'), 'x');
+    await run('chmod', ['6755', join(mountPoint, 'setuid')]);
+    await unmount();
+    mkdirSync(out);
+    await run('chown', ['-R', '65534:65534', folder]);
+    const args = [disktoolPath, 'copy-out', '--json', path, '/dev/sda', '/null', '/setuid', out];
+    const { exitCode, stdout, stderr } = await execa(process.execPath, args, {
+      uid: 65_534,
+      gid: 65_534,
+      reject: false,
+    });
+    expect({ exitCode, ...JSON.parse(stdout) }, stderr).toMatchObject({
+      exitCode: 3,
+      leftOut: [{ path: '/null', reason: expect.stringContaining('EPERM') }],
+    });
+    expect(statSync(join(out, 'setuid'))).toMatchObject({ uid: 65_534, mode: 0o100755 });
+  });
+});
+
+/** What a copy keeps. */
+function likeness({ stats, digest }: KernelFile): object {
+  const { mode, uid, gid, nlink, rdev, atimeNs, mtimeNs, size } = stats;
+  return { mode, uid, gid, nlink, rdev, atimeNs, mtimeNs, size: stats.isDirectory() ? 0n : size, digest };
+}
+
+/** Names that lead to one file, in groups. */
+function linked(files: ReadonlyMap<string, KernelFile>): string[][] {
+  const groups = new Map<bigint, string[]>();
+  for (const [name, { stats }] of files) {
+    if (stats.isFile()) groups.set(stats.ino, [...(groups.get(stats.ino) ?? []), name]);
+  }
+  return [...groups.values()]
+    .map((names) => names.sort())
+    .filter((names) => names.length > 1)
+    .sort();
+}
