@@ -1,19 +1,24 @@
-// disktool beside the peers that are installed, in one run: `npm run bench [-- sparsify|copy|convert|download …]`.
+// disktool beside the peers that are installed, in one run: `npm run bench [-- free-space|sparsify|copy|convert|download …]`.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { allocated, makeGuestDisk, rootOffset } from './guest-disk.mjs';
 import { benchFolder, compare, disktoolCommand, has, sh, wantedSuites } from './measure.mjs';
 
-const suites = { metadata, sparsify, copy, convert, download };
+const suites = { metadata, 'free-space': freeSpace, sparsify, copy, convert, download };
 const wanted = wantedSuites(suites);
 const folder = benchFolder();
 
 const disktool = disktoolCommand.join(' ');
 const out = join(folder, 'out.img');
 const work = join(folder, 'work.img');
-console.log('making the guest disk: 4 GiB, ext4, every block written, 1.5 GiB of it deleted files');
-const { image, rootSize } = makeGuestDisk(folder);
-sh(`sync ${image}; cat ${image} > /dev/null`);
+const { image, rootSize } = wanted.some((name) => name !== 'free-space') ? guestDisk() : {};
+
+function guestDisk() {
+  console.log('making the guest disk: 4 GiB, ext4, every block written, 1.5 GiB of it deleted files');
+  const disk = makeGuestDisk(folder);
+  sh(`sync ${disk.image}; cat ${disk.image} > /dev/null`);
+  return disk;
+}
 
 /**
  * Nobody pays for what the one before left to be written. And all find memory in the same state: where this machine is a
@@ -31,6 +36,28 @@ function metadata() {
     'disktool sparsify --dry-run': { command: `${disktool} sparsify --dry-run ${image}` },
     ...(has('dumpe2fs') && { dumpe2fs: { command: `dumpe2fs '${image}?offset=${rootOffset}'` } }),
   });
+}
+
+/** What it costs follows the metadata, not the size: a disk that is large and empty has little. */
+function freeSpace() {
+  const large = join(folder, 'large.img');
+  sh(`mke2fs -Fq -t ext4 ${large} 1T`);
+  const ours = { command: `${disktool} sparsify --dry-run ${large}` };
+  compare('free space of 1 TiB of ext4', {
+    'disktool sparsify --dry-run': ours,
+    ...(has('dumpe2fs') && { dumpe2fs: { command: `dumpe2fs ${large}` } }),
+    ...(has('e2image') && { e2image: { prepare: freshOutput, command: `e2image ${large} ${out}` } }),
+    ...(has('guestfish') && {
+      'guestfish df': { command: `guestfish --ro -a ${large} run : mount-ro /dev/sda / : df` },
+    }),
+  });
+  const data = join(folder, 'data');
+  sh(`head -c 40M /dev/urandom > ${data}`);
+  sh(
+    `printf 'jo -c\njw -b 100000000-100010000 ${data}\njc\n' > ${data}.debugfs; debugfs -w -f ${data}.debugfs ${large}`,
+  );
+  compare('the same with a journal of 40 MiB to be replayed', { 'disktool sparsify --dry-run': ours });
+  rmSync(large);
 }
 
 function sparsify() {
