@@ -7,10 +7,12 @@ import { openExt } from '../../../src/filesystem/ext/ext.js';
 import {
   extMmp,
   extSuperblock,
+  incompat,
   mmpSeqClean,
   mmpSeqFsck,
   superblockOffset,
 } from '../../../src/filesystem/ext/on-disk.js';
+import { readSuperblock } from '../../../src/filesystem/ext/superblock.js';
 import type { FilesystemState } from '../../../src/filesystem/filesystem.js';
 import { debugfs, extImage, patchSuperblock } from '../../support/ext-image.js';
 import { needs } from '../../support/needs.js';
@@ -108,6 +110,11 @@ async function patchMmp(path: string, values: Parameters<typeof extMmp.put>[1], 
   });
 }
 
+async function incompatOf(path: string): Promise<number> {
+  await using device = await openRaw(path);
+  return (await readSuperblock(device)).incompat;
+}
+
 it('multiple mount protection that is alive means that it is in use', async () => {
   const { path } = await smallImage('-t ext4 -b 1024 -O mmp', true);
   expect(await stateOf(path)).toEqual({ kind: 'clean' });
@@ -119,6 +126,11 @@ it('multiple mount protection that is alive means that it is in use', async () =
   };
   expect(await changed({ mmp_seq: mmpSeqClean })).toEqual({ kind: 'clean' });
   expect(await changed({ mmp_seq: 1 })).toMatchObject({ kind: 'in-use', reason: expect.stringContaining('mounted') });
+  // The guest that crashed and the one that runs leave the same: the protection decides.
+  await patchSuperblock(path, { s_feature_incompat: (await incompatOf(path)) | incompat.mask.needs_recovery });
+  expect(await changed({ mmp_seq: 1 })).toMatchObject({ kind: 'in-use' });
+  expect(await changed({ mmp_seq: mmpSeqClean })).toMatchObject({ kind: 'needs-recovery', replayable: true });
+  await patchSuperblock(path, { s_feature_incompat: (await incompatOf(path)) & ~incompat.mask.needs_recovery });
   expect(await changed({ mmp_seq: mmpSeqFsck })).toMatchObject({
     kind: 'in-use',
     reason: expect.stringContaining('e2fsck'),

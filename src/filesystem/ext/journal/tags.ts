@@ -16,10 +16,8 @@ import type { JournalSuperblock } from './superblock.js';
 export interface Tag {
   /** Of the filesystem. */
   readonly block: bigint;
-  /** Its first four bytes were the journal's magic number, and lie in the log as zeros. */
-  readonly escaped: boolean;
-  /** Flags that mean nothing to us, by name. */
-  readonly unknown: readonly string[];
+  /** As {@link tagFlags} has them. */
+  readonly flags: number;
   /** crc32c of the block, as many bits as there are; without meaning in a journal that has none. */
   readonly checksum: number;
 }
@@ -33,8 +31,7 @@ export function readTags(journal: JournalSuperblock, descriptor: Uint8Array): Ta
     const { low, high, flags, checksum } = readTag(journal, view, at);
     tags.push({
       block: (BigInt(high) << 32n) | BigInt(low),
-      escaped: tagFlags.has(flags, 'escape'),
-      unknown: tagFlags.beyond(flags, ['escape', 'same_uuid', 'last_tag']),
+      flags,
       checksum,
     });
     if (tagFlags.has(flags, 'last_tag')) break;

@@ -4,10 +4,12 @@ import { DiskError } from '../../../error/disk-error.js';
 import { hex, type Place } from '../../../error/message.js';
 import { checkCommit, dataChecksum, hasBlockChecksums } from './checksum.js';
 import type { JournalFile } from './journal-file.js';
-import { checksumType, commitHeader, crc32Size } from './on-disk.js';
+import { checksumType, commitHeader, crc32Size, tagFlags } from './on-disk.js';
 import type { Committed, Part } from './scan.js';
 import type { JournalSuperblock } from './superblock.js';
 import { readRevoked, readTags } from './tags.js';
+
+const knownFlags = tagFlags.mask.escape | tagFlags.mask.same_uuid | tagFlags.mask.last_tag;
 
 /** What a transaction does, checked. */
 export interface Changes {
@@ -57,8 +59,9 @@ export async function readTransaction(
       const from = part.data[i];
       const place: Place = { ...blocks.place('jbd2 descriptor block', part.at), field: `tag ${i}` };
       if (from === undefined) throw DiskError.corrupt({ ...place, expected: 'a block of data' });
-      if (tag.unknown.length > 0) {
-        throw DiskError.corrupt({ ...place, actual: `flagged ${tag.unknown.join(', ')}`, expected: 'flags in use' });
+      if ((tag.flags & ~knownFlags) !== 0) {
+        const actual = `flagged ${tagFlags.names(tag.flags).join(', ')} (${hex(tag.flags)})`;
+        throw DiskError.corrupt({ ...place, actual, expected: 'flags that are in use' });
       }
       const block = file.checkTarget(tag.block, { ...place, field: `block of tag ${i}` });
       if (journal.checksum === 'v1') crc = crc32Be(crc, await blocks.read(from));
@@ -69,7 +72,7 @@ export async function readTransaction(
           throw DiskError.corrupt({ ...data, field: 'checksum', actual: hex(actual), expected: hex(tag.checksum) });
         }
       }
-      writes.push({ block, from, escaped: tag.escaped });
+      writes.push({ block, from, escaped: tagFlags.has(tag.flags, 'escape') });
     }
   }
   if (journal.checksum === 'v1') checkCommitV1(commitHeader.at(viewOf(commit)), crc, place);

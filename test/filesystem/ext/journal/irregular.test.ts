@@ -197,7 +197,7 @@ it('a tag for a block that no transaction writes to leaves it alone', async () =
     [{ t_blocknr: 0 }, 'block of tag 0 is 0, expected one of the filesystem'],
     [{ t_blocknr: 16_384 }, 'block of tag 0 is 16384, expected one of the filesystem'],
     [{ t_blocknr: inside }, `block of tag 0 is ${inside}, expected one outside of the journal itself`],
-    [{ t_flags: 12 }, 'tag 0 is flagged deleted'],
+    [{ t_flags: 12 }, 'tag 0 is flagged deleted, last_tag (0xc)'],
   ];
   await inTurn(path, cases, async (copy, values, reason) => {
     await patchTag(copy, 4, values);
