@@ -8,7 +8,7 @@ import type { JournalSuperblock } from './superblock.js';
 /** Checksums v2 and v3: a crc32c in each block of the log, and one of each block of data beside its tag. */
 
 /** Whether blocks of this journal have such checksums at all. */
-export function hasBlockChecksums({ checksum }: JournalSuperblock): boolean {
+function hasBlockChecksums({ checksum }: JournalSuperblock): boolean {
   return checksum === 'v2' || checksum === 'v3';
 }
 
@@ -31,19 +31,30 @@ export function checkCommit(journal: JournalSuperblock, block: Uint8Array, place
 }
 
 /**
- * What a tag should say of its block of data, as it lies in the log.
- *
- * @returns 16 bits with v2, 32 with v3
+ * @param said what the tag of a block of data says: 16 bits with v2, 32 with v3
+ * @param data as it lies in the log
+ * @throws {DiskError} CORRUPT when it should be right and is not
  */
-export function dataChecksum(
-  { checksum, checksumSeed }: JournalSuperblock,
+export function checkData(
+  journal: JournalSuperblock,
   sequence: number,
-  block: Uint8Array,
-): number {
+  said: number,
+  data: Uint8Array,
+  place: Place,
+): void {
+  if (!hasBlockChecksums(journal)) return;
   const label = new Uint8Array(4);
   viewOf(label).setUint32(0, sequence);
-  const crc = [label, block].reduce(rawCrc32c, checksumSeed);
-  return checksum === 'v2' ? crc & 0xffff : crc;
+  const crc = [label, data].reduce(rawCrc32c, journal.checksumSeed);
+  const actual = journal.checksum === 'v2' ? crc & 0xffff : crc;
+  if (actual !== said) {
+    throw DiskError.corrupt({
+      ...place,
+      field: 'checksum',
+      actual: hex(actual),
+      expected: `${hex(said)}, as its tag has it`,
+    });
+  }
 }
 
 /** The crc32c of a block whose own field for it counts as zeros. */

@@ -54,13 +54,10 @@ export class JournalBlocks {
    * @throws {DiskError} CORRUPT when the journal has no such block; IO, CANCELLED
    */
   async read(block: number): Promise<Uint8Array> {
-    const { start, end, memory } = this.#chunk;
-    if (block < start || block >= end) {
-      await this.#fill(block);
-      return await this.read(block);
-    }
-    const at = (block - start) * this.blockSize;
-    return memory.subarray(at, at + this.blockSize);
+    const known = this.#chunk;
+    const chunk = block >= known.start && block < known.end ? known : await this.#readChunk(block);
+    const at = (block - chunk.start) * this.blockSize;
+    return chunk.memory.subarray(at, at + this.blockSize);
   }
 
   /** Those of the blocks from `start` up to `end` that may hold something: the others are known to be zeros. */
@@ -80,11 +77,13 @@ export class JournalBlocks {
     }
   }
 
-  async #fill(block: number): Promise<void> {
+  async #readChunk(block: number): Promise<Chunk> {
     const { offset, left } = this.#find(block);
     const count = Math.min(left, Math.max(1, chunkSize / this.blockSize));
     const view = await readView(this.device, offset, count * this.blockSize, this.options);
-    this.#chunk = { start: block, end: block + count, memory: bytesOf(view) };
+    const chunk = { start: block, end: block + count, memory: bytesOf(view) };
+    this.#chunk = chunk;
+    return chunk;
   }
 
   /** @returns bytes from the start of the device, and how many blocks lie side by side from there on */

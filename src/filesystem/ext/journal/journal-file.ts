@@ -1,4 +1,3 @@
-import { BlockSet } from '../../../binary/block-set.js';
 import { toNumber } from '../../../binary/convert.js';
 import { type Range, RangeSet } from '../../../binary/range-set.js';
 import type { RequestOptions } from '../../../device/block-device.js';
@@ -16,19 +15,12 @@ const largestRunCount = 2 ** 18;
 
 /** The file that a filesystem keeps its journal in. */
 export class JournalFile {
-  readonly #owned = new BlockSet();
-
   private constructor(
     private readonly volume: ExtVolume,
     readonly blocks: JournalBlocks,
     /** Bytes of the device that hold the journal, and those that say where it lies. */
     readonly own: RangeSet,
-  ) {
-    const blockSize = BigInt(volume.superblock.blockSize);
-    for (const { offset, length } of own) {
-      this.#owned.add(toNumber(offset / blockSize), toNumber((offset + length) / blockSize));
-    }
-  }
+  ) {}
 
   /**
    * Finds the journal of a filesystem that keeps it in an inode.
@@ -73,7 +65,7 @@ export class JournalFile {
       throw DiskError.corrupt({ ...place, actual: block, expected });
     }
     const number = toNumber(block);
-    if (this.#owned.has(number)) {
+    if (this.own.has(this.volume.offsetOf(number))) {
       throw DiskError.corrupt({ ...place, actual: block, expected: 'one outside of the journal itself' });
     }
     return number;

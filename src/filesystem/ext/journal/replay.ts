@@ -7,10 +7,7 @@ import { JournalFile } from './journal-file.js';
 import { ReplayedView } from './replayed-view.js';
 import { committedTransactions } from './scan.js';
 import { type JournalSuperblock, readJournalSuperblock, readStart } from './superblock.js';
-import { readTransaction, type Write } from './transaction.js';
-
-/** Blocks that a replay writes, at most: the table of them is in memory. Four times the largest journal of mke2fs. */
-const largestReplay = 2 ** 20;
+import { readTransaction, refuseTooMany, type Write } from './transaction.js';
 
 /** A filesystem's journal: the file that it is, and what its first block says. */
 export interface Journal extends JournalSuperblock {
@@ -53,17 +50,13 @@ export async function isJournalEmpty(volume: ExtVolume, options: RequestOptions)
 export async function replayJournal(volume: ExtVolume, { file, ...journal }: Journal): Promise<ReplayedView> {
   const { blocks } = file;
   await refuseFastCommits(file, journal);
-  const replayed = new Map<number, Omit<Write, 'block'>>();
+  const replayed = new Map<number, Write>();
   if (journal.start !== 0) {
     for await (const committed of committedTransactions(blocks, journal)) {
       const { writes, revoked } = await readTransaction(file, journal, committed);
-      for (const { block, ...write } of writes) replayed.set(block, write);
+      for (const write of writes) replayed.set(write.block, write);
       for (const block of revoked) replayed.delete(block);
-      if (replayed.size > largestReplay) {
-        const place = blocks.place('jbd2 commit block', committed.commit);
-        const expected = `at most ${largestReplay}`;
-        throw DiskError.unsupported({ ...place, field: 'blocks to be written', actual: replayed.size, expected });
-      }
+      refuseTooMany(replayed.size, blocks.place('jbd2 commit block', committed.commit));
     }
   }
   return new ReplayedView(volume.device, blocks, replayed);

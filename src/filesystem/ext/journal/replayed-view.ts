@@ -8,7 +8,7 @@ import { journalHeader, journalMagic } from './on-disk.js';
 import type { Write } from './transaction.js';
 
 /** Where in the journal each block that a replay writes lies, by its number in the filesystem. */
-export type Replayed = ReadonlyMap<number, Omit<Write, 'block'>>;
+export type Replayed = ReadonlyMap<number, Write>;
 
 /**
  * A device as it would be if its journal had been replayed. The overlay is a table of where in the log the blocks lie:
@@ -58,7 +58,7 @@ export class ReplayedView extends BlockDevice {
     }
   }
 
-  async #logged({ from, escaped }: Omit<Write, 'block'>): Promise<Uint8Array> {
+  async #logged({ from, escaped }: Write): Promise<Uint8Array> {
     const bytes = await this.blocks.read(from);
     if (!escaped) return bytes;
     const whole = Uint8Array.from(bytes);

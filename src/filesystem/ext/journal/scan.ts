@@ -18,9 +18,13 @@ export interface Committed {
 /** A block that says what its transaction changes. */
 export interface Part {
   readonly kind: 'descriptor' | 'revoke';
+  /** Behind a descriptor come its blocks of data, one for each of its tags. */
   readonly at: number;
-  /** The blocks of data behind a descriptor, one for each of its tags. */
-  readonly data: readonly number[];
+}
+
+/** The block that comes `count` blocks behind another in the ring of the log. */
+export function blockBehind({ first, last }: JournalSuperblock, at: number, count: number): number {
+  return first + ((at - first + count) % (last - first));
 }
 
 /**
@@ -61,12 +65,11 @@ export async function* committedTransactions(
       parts = [];
     } else if (type === blockType.descriptor || type === blockType.revoke) {
       if (!tailMatches(journal, block)) break;
-      ring.advance(1);
       const count = type === blockType.descriptor ? readTags(journal, block).length : 0;
-      const data = Array.from({ length: count }, () => ring.advance(1));
-      parts.push({ kind: type === blockType.descriptor ? 'descriptor' : 'revoke', at, data });
+      ring.advance(1 + count);
+      parts.push({ kind: type === blockType.descriptor ? 'descriptor' : 'revoke', at });
     } else {
-      const expected = `${Object.values(blockType).join(', ')} but for superblocks`;
+      const expected = `${blockType.descriptor}, ${blockType.commit} or ${blockType.revoke}`;
       throw DiskError.corrupt({ ...blocks.place('jbd2 log', at), field: 'h_blocktype', actual: type, expected });
     }
   }
@@ -87,28 +90,23 @@ class Ring {
     this.left = journal.last - journal.first;
   }
 
-  /** @returns the block that it was at */
-  advance(count: number): number {
-    const { first, last, fastCommitEnd } = this.journal;
-    const before = this.at;
+  advance(count: number): void {
+    const { last, fastCommitEnd } = this.journal;
     if (count > this.left) {
-      const place = this.blocks.place('jbd2 log', before);
+      const place = this.blocks.place('jbd2 log', this.at);
       throw DiskError.corrupt({ ...place, field: 'transaction', actual: 'longer than the log', expected: 'an end' });
     }
-    this.left -= count;
-    this.at += count;
-    if (this.at < last) return before;
     // Some kernels, and e2fsprogs, take the blocks of fast commits for a part of the ring when they recover it.
-    if (fastCommitEnd > last) {
+    if (this.at + count >= last && fastCommitEnd > last) {
       throw DiskError.unsupported({
-        ...this.blocks.place('jbd2 log', before),
+        ...this.blocks.place('jbd2 log', this.at),
         field: 'log',
         actual: 'one that goes round, in a journal with room for fast commits',
         expected: 'one that does not: kernels differ in where it goes on',
       });
     }
-    this.at -= last - first;
-    return before;
+    this.left -= count;
+    this.at = blockBehind(this.journal, this.at, count);
   }
 }
 

@@ -2,14 +2,17 @@ import { crc32Be } from '../../../binary/crc.js';
 import { type ViewOf, viewOf } from '../../../binary/layout.js';
 import { DiskError } from '../../../error/disk-error.js';
 import { hex, type Place } from '../../../error/message.js';
-import { checkCommit, dataChecksum, hasBlockChecksums } from './checksum.js';
+import { checkCommit, checkData } from './checksum.js';
 import type { JournalFile } from './journal-file.js';
 import { checksumType, commitHeader, crc32Size, tagFlags } from './on-disk.js';
-import type { Committed, Part } from './scan.js';
+import { blockBehind, type Committed, type Part } from './scan.js';
 import type { JournalSuperblock } from './superblock.js';
-import { readRevoked, readTags } from './tags.js';
+import { readRevoked, readTags, type Tag } from './tags.js';
 
 const knownFlags = tagFlags.mask.escape | tagFlags.mask.same_uuid | tagFlags.mask.last_tag;
+
+/** Blocks that a replay writes or revokes at once, at most: four times the largest journal of mke2fs. */
+const largestReplay = 2 ** 20;
 
 /** What a transaction does, checked. */
 export interface Changes {
@@ -49,6 +52,7 @@ export async function readTransaction(
   const revoked: number[] = [];
   let crc = 0xffff_ffff;
   for (const part of committed.parts) {
+    refuseTooMany(Math.max(writes.length, revoked.length), place);
     const bytes = await blocks.read(part.at);
     if (part.kind === 'revoke') {
       for (const block of revokedBlocks(file, journal, bytes, part)) revoked.push(block);
@@ -56,27 +60,26 @@ export async function readTransaction(
     }
     if (journal.checksum === 'v1') crc = crc32Be(crc, bytes);
     for (const [i, tag] of readTags(journal, bytes).entries()) {
-      const from = part.data[i];
-      const place: Place = { ...blocks.place('jbd2 descriptor block', part.at), field: `tag ${i}` };
-      if (from === undefined) throw DiskError.corrupt({ ...place, expected: 'a block of data' });
-      if ((tag.flags & ~knownFlags) !== 0) {
-        const actual = `flagged ${tagFlags.names(tag.flags).join(', ')} (${hex(tag.flags)})`;
-        throw DiskError.corrupt({ ...place, actual, expected: 'flags that are in use' });
-      }
-      const block = file.checkTarget(tag.block, { ...place, field: `block of tag ${i}` });
-      if (journal.checksum === 'v1') crc = crc32Be(crc, await blocks.read(from));
-      if (hasBlockChecksums(journal)) {
-        const actual = dataChecksum(journal, committed.sequence, await blocks.read(from));
-        if (actual !== tag.checksum) {
-          const data = { ...blocks.place(`jbd2 data block of transaction ${committed.sequence}`, from) };
-          throw DiskError.corrupt({ ...data, field: 'checksum', actual: hex(actual), expected: hex(tag.checksum) });
-        }
-      }
-      writes.push({ block, from, escaped: tagFlags.has(tag.flags, 'escape') });
+      const from = blockBehind(journal, part.at, i + 1);
+      writes.push(checkTag(file, tag, from, { ...blocks.place('jbd2 descriptor block', part.at), field: `tag ${i}` }));
+      if (journal.checksum === 'none') continue;
+      const data = await blocks.read(from);
+      if (journal.checksum === 'v1') crc = crc32Be(crc, data);
+      checkData(journal, committed.sequence, tag.checksum, data, blocks.place('jbd2 data block', from));
     }
   }
   if (journal.checksum === 'v1') checkCommitV1(commitHeader.at(viewOf(commit)), crc, place);
   return { writes, revoked };
+}
+
+/** @param place of the tag, which is its field */
+function checkTag(file: JournalFile, { flags, block }: Tag, from: number, place: Place): Write {
+  if ((flags & ~knownFlags) !== 0) {
+    const actual = `flagged ${tagFlags.names(flags).join(', ')} (${hex(flags)})`;
+    throw DiskError.corrupt({ ...place, actual, expected: 'flags that are in use' });
+  }
+  const target = file.checkTarget(block, { ...place, field: `block of ${place.field}` });
+  return { block: target, from, escaped: tagFlags.has(flags, 'escape') };
 }
 
 function revokedBlocks(file: JournalFile, journal: JournalSuperblock, bytes: Uint8Array, { at }: Part): number[] {
@@ -84,6 +87,17 @@ function revokedBlocks(file: JournalFile, journal: JournalSuperblock, bytes: Uin
   const revoked = readRevoked(journal, bytes);
   if (revoked === undefined) throw DiskError.corrupt({ ...place, field: 'r_count' });
   return revoked.map((block) => file.checkTarget(block, { ...place, field: 'revoked block' }));
+}
+
+/**
+ * What is kept of a replay is in memory.
+ *
+ * @throws {DiskError} UNSUPPORTED
+ */
+export function refuseTooMany(count: number, place: Place): void {
+  if (count <= largestReplay) return;
+  const expected = `at most ${largestReplay}`;
+  throw DiskError.unsupported({ ...place, field: 'blocks to be written', actual: count, expected });
 }
 
 /** Checksum v1 is a crc32 of all descriptors and data blocks, in the order of the log; some commit blocks have none. */

@@ -246,8 +246,8 @@ for (const checksum of ['v2', 'v3'] as const) {
       [0, 0x48, 's_checksum'],
       [4, 500, 'a part of it is lost'],
       [4, 1023, 'a part of it is lost'],
-      [5, 0, 'jbd2 data block of transaction 2'],
-      [5, 1023, 'jbd2 data block of transaction 2'],
+      [5, 0, 'as its tag has it'],
+      [5, 1023, 'as its tag has it'],
       [6, 500, 'h_chksum'],
       [10, 500, 'a part of it is lost'],
     ];
