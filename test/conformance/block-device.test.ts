@@ -227,14 +227,15 @@ describeReadOnlyDevice({
     await below.write(bytes, 0n);
     const blocks = new JournalBlocks(below, blockSize, [log], {});
     // The last block of the device is cut short.
-    const replayed = new Map([
-      [3, { from: 1, escaped: false }],
-      [10, { from: 2, escaped: true }],
-      [63, { from: 3, escaped: false }],
-    ]);
+    const writes = [
+      { block: 3, from: 1, escaped: false },
+      { block: 10, from: 2, escaped: true },
+      { block: 63, from: 3, escaped: false },
+    ];
+    const replayed = new Map(writes.map((write) => [write.block, write]));
     const logged = bytes.slice(log.start * blockSize, log.end * blockSize);
     viewOf(logged).setUint32(2 * blockSize, journalMagic);
-    for (const [block, { from }] of replayed) {
+    for (const { block, from } of writes) {
       const end = Math.min(size, (block + 1) * blockSize);
       bytes.set(logged.subarray(from * blockSize, from * blockSize + end - block * blockSize), block * blockSize);
     }
