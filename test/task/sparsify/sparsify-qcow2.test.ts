@@ -80,6 +80,8 @@ const variants: Record<string, { options: string; compressed?: boolean }> = {
 for (const [name, { options, compressed = false }] of Object.entries(variants)) {
   it(`makes a qcow2 image smaller where it lies: ${name}`, async () => {
     const { folder, raw, path } = await image(options, { compressed });
+    // The host's filesystem counts a block of its own map once that is written.
+    await run('sync', [path]);
     const before = await allocatedSize(path);
     const report = await sparsify(path, {}, {});
     expect(report.allocatedBefore).toBe(BigInt(before));
