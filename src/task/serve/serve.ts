@@ -94,6 +94,8 @@ async function serveOpened(
   context: TaskContext,
   onReady: (ready: ServeReady[]) => void,
 ): Promise<number> {
+  // What starts programs takes longer to load than all that serves.
+  const beside = run === undefined ? undefined : await import('./run-beside.js');
   await using privately = wanted === undefined ? await PrivateFolder.create() : undefined;
   const address = wanted ?? { socketPath: privately?.path('socket') ?? '' };
   const exports = opened.map(({ exported }) => exported);
@@ -113,12 +115,10 @@ async function serveOpened(
         readOnly: !isWritable(exported),
       })),
     );
-    if (run !== undefined) {
+    if (run !== undefined && beside !== undefined) {
       warnOfQemu(run, opened[0]?.exported.device.facts.size ?? 0n, context);
       const uri = uriWithFiles(server.uriOf(first.name), asked, tls);
-      // What starts programs takes longer to load than all that serves.
-      const { runBeside } = await import('./run-beside.js');
-      return await runBeside(run, server.address, uri, first.name, context);
+      return await beside.runBeside(run, server.address, uri, first.name, context);
     }
     await aborted(context.signal);
     return 0;
