@@ -33,8 +33,14 @@ export class DeviceReader {
     const end = offset + BigInt(length);
     if (offset < 0n || end > this.device.facts.size) return undefined;
     const { chunkSize } = this.cache;
+    const first = roundDown(offset, chunkSize);
+    // Nearly all there is lies in one chunk.
+    if (end <= first + chunkSize && length > 0) {
+      const start = Number(offset - first);
+      return (await this.#chunk(first, signal)).slice(start, start + length);
+    }
     const bytes = new Uint8Array(length);
-    for (let at = roundDown(offset, chunkSize); at < end; at += chunkSize) {
+    for (let at = first; at < end; at += chunkSize) {
       const chunk = await this.#chunk(at, signal);
       const from = max(at, offset);
       const to = min(roundUp(at + 1n, chunkSize), end);

@@ -148,6 +148,10 @@ function joinParts(parts: readonly Buffer[]): Buffer {
 
 /** The path of a name in a directory. */
 export function childPath(directory: Buffer, name: Buffer): Buffer {
-  const root = directory.length === 1 && directory[0] === slash;
-  return Buffer.concat(root ? [directory, name] : [directory, Buffer.of(slash), name]);
+  const length = directory.length === 1 && directory[0] === slash ? 0 : directory.length;
+  const path = Buffer.allocUnsafe(length + 1 + name.length);
+  directory.copy(path);
+  path[length] = slash;
+  name.copy(path, length + 1);
+  return path;
 }

@@ -20,7 +20,7 @@ interface Reading {
 
 /**
  * The blocks of an inode without extents: 12 of its own, and those that up to three levels of blocks of block numbers
- * name. 0 is a hole. Documentation/filesystems/ext4: Direct/Indirect Block Addressing.
+ * name, those of one block in one go. 0 is a hole. Documentation/filesystems/ext4: Direct/Indirect Block Addressing.
  *
  * It ends, whatever the disk says: levels are three at most, and no block of block numbers is read twice.
  *
@@ -30,11 +30,11 @@ export async function* readBlockMap(
   volume: ExtVolume,
   inode: Inode,
   options: RequestOptions,
-): AsyncGenerator<BlockRun, void, undefined> {
+): AsyncGenerator<readonly BlockRun[], void, undefined> {
   const reading: Reading = { volume, inode, options, seen: new Set() };
   const pointers = viewOf(inode.raw.i_block);
   const place = { ...inode.place, structure: `block map of ${inode.place.structure}` };
-  yield* readPointers(reading, pointers, direct, 0, place);
+  yield readPointers(reading, pointers, direct, 0, place);
   let fileBlock = direct;
   for (let depth = 1; depth <= deepest; depth++) {
     const block = pointers.getUint32((direct + depth - 1) * pointerSize, true);
@@ -54,18 +54,18 @@ async function* readIndirect(
   depth: number,
   fileBlock: number,
   place: Place,
-): AsyncGenerator<BlockRun, void, undefined> {
+): AsyncGenerator<readonly BlockRun[], void, undefined> {
   const { volume, inode, options, seen } = reading;
   if (seen.has(block)) {
     throw DiskError.corrupt({ ...place, field: 'i_block', actual: block, expected: 'each block of its map once' });
   }
   seen.add(block);
   const pointers = viewOf(await volume.block(block, { ...place, field: 'i_block' }, options));
-  yield { role: 'map', fileBlock, block, count: 1, unwritten: false };
+  yield [{ role: 'map', fileBlock, block, count: 1, unwritten: false }];
   const here = volume.place(`block map of ext4 inode ${inode.number}`, block);
   const count = pointers.byteLength / pointerSize;
   if (depth === 1) {
-    yield* readPointers(reading, pointers, count, fileBlock, here);
+    yield readPointers(reading, pointers, count, fileBlock, here);
     return;
   }
   const step = span(volume, depth - 1);
@@ -76,13 +76,14 @@ async function* readIndirect(
 }
 
 /** Runs of blocks of the file that follow each other on the device too. */
-function* readPointers(
+function readPointers(
   { volume }: Reading,
   pointers: DataView,
   count: number,
   fileBlock: number,
   place: Place,
-): Generator<BlockRun> {
+): readonly BlockRun[] {
+  const runs: BlockRun[] = [];
   for (let i = 0; i < count; ) {
     const block = pointers.getUint32(i * pointerSize, true);
     if (block === 0) {
@@ -96,7 +97,8 @@ function* readPointers(
     if (first + length > fileBlockLimit) {
       throw DiskError.corrupt({ ...place, field: 'file block', actual: first, expected: `below ${fileBlockLimit}` });
     }
-    yield { role: 'content', fileBlock: first, block, count: length, unwritten: false };
+    runs.push({ role: 'content', fileBlock: first, block, count: length, unwritten: false });
     i += length;
   }
+  return runs;
 }

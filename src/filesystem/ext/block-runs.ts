@@ -36,12 +36,15 @@ export async function* blockRuns(
   const extents = inodeFlags.has(inode.flags, 'EXTENTS');
   const runs = extents ? readExtentTree(volume, inode, options) : readBlockMap(volume, inode, options);
   let pending: BlockRun | undefined;
-  for await (const run of runs) {
-    if (run.role === 'map') yield run;
-    else if (pending !== undefined && goesOn(pending, run)) pending = { ...pending, count: pending.count + run.count };
-    else {
-      if (pending !== undefined) yield pending;
-      pending = run;
+  for await (const batch of runs) {
+    for (const run of batch) {
+      if (run.role === 'map') yield run;
+      else if (pending !== undefined && goesOn(pending, run)) {
+        pending = { ...pending, count: pending.count + run.count };
+      } else {
+        if (pending !== undefined) yield pending;
+        pending = run;
+      }
     }
   }
   if (pending !== undefined) yield pending;

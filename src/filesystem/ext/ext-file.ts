@@ -23,8 +23,8 @@ export async function openRoot(volume: ExtVolume, options: RequestOptions): Prom
 class ExtFile implements FileObject {
   readonly id: bigint;
   readonly type: FileType;
-  readonly attributes: FileAttributes;
   readonly refused: string | undefined;
+  #attributes: FileAttributes | undefined;
 
   constructor(
     private readonly volume: ExtVolume,
@@ -32,8 +32,13 @@ class ExtFile implements FileObject {
   ) {
     this.id = BigInt(inode.number);
     this.type = inode.type;
-    this.attributes = attributesOf(inode);
     this.refused = inodeFlags.has(inode.flags, 'ENCRYPT') ? 'it is encrypted, and its key is not here' : undefined;
+  }
+
+  /** Made when they are asked for: who walks for the sake of maps does without. */
+  get attributes(): FileAttributes {
+    this.#attributes ??= attributesOf(this.inode);
+    return this.#attributes;
   }
 
   xattrs(options: RequestOptions = {}): Promise<readonly Xattr[]> {

@@ -29,7 +29,7 @@ interface Node {
 }
 
 /**
- * The extents of an inode, and the nodes of their tree, in the order of the file.
+ * The extents of an inode, and the nodes of their tree, in the order of the file; those of a leaf in one go.
  *
  * It ends, whatever the disk says: each level is one less deep than the one above, and the entries of a node cover
  * ascending parts of what its parent gave to it. So no node with entries comes twice, and a node without is a leaf.
@@ -40,11 +40,14 @@ export async function* readExtentTree(
   volume: ExtVolume,
   inode: Inode,
   options: RequestOptions,
-): AsyncGenerator<BlockRun, void, undefined> {
+): AsyncGenerator<readonly BlockRun[], void, undefined> {
   const view = viewOf(inode.raw.i_block);
-  const { depth } = checkHeader(view, undefined, inode.place);
+  const { depth, count } = checkHeader(view, undefined, inode.place);
   const place = { ...inode.place, structure: `extent tree of ${inode.place.structure}` };
-  yield* readNode(volume, inode, { view, depth, start: 0, end: fileBlockLimit, place }, options);
+  const root: Node = { view, depth, start: 0, end: fileBlockLimit, place };
+  // Most files end here.
+  if (depth === 0) yield readLeaf(volume, root, count);
+  else yield* readNode(volume, inode, root, options);
 }
 
 async function* readNode(
@@ -52,11 +55,11 @@ async function* readNode(
   inode: Inode,
   node: Node,
   options: RequestOptions,
-): AsyncGenerator<BlockRun, void, undefined> {
+): AsyncGenerator<readonly BlockRun[], void, undefined> {
   const { view, depth, end, place } = node;
   const { count } = checkHeader(view, depth, place);
   if (depth === 0) {
-    yield* readLeaf(volume, node, count);
+    yield readLeaf(volume, node, count);
     return;
   }
   let before = node.start - 1;
@@ -72,12 +75,13 @@ async function* readNode(
     const below: Node = { view: viewOf(child), depth: depth - 1, start, end: next, place: childPlace };
     checkHeader(below.view, below.depth, childPlace);
     checkChecksum(volume, inode, below);
-    yield { role: 'map', fileBlock: start, block, count: 1, unwritten: false };
+    yield [{ role: 'map', fileBlock: start, block, count: 1, unwritten: false }];
     yield* readNode(volume, inode, below, options);
   }
 }
 
-function* readLeaf(volume: ExtVolume, { view, start, end, place }: Node, count: number): Generator<BlockRun> {
+function readLeaf(volume: ExtVolume, { view, start, end, place }: Node, count: number): readonly BlockRun[] {
+  const runs: BlockRun[] = [];
   let from = start;
   for (let i = 0; i < count; i++) {
     const entry = extent.at(view, extentHeader.size + i * extent.size);
@@ -90,8 +94,9 @@ function* readLeaf(volume: ExtVolume, { view, start, end, place }: Node, count: 
     from = fileBlock + length;
     const block = entry.ee_start_hi * 2 ** 32 + entry.ee_start_lo;
     volume.checkBlocks(block, length, { ...place, field: 'ee_start' });
-    yield { role: 'content', fileBlock, block, count: length, unwritten };
+    runs.push({ role: 'content', fileBlock, block, count: length, unwritten });
   }
+  return runs;
 }
 
 function indexAt(view: DataView, i: number) {

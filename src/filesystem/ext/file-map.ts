@@ -8,8 +8,6 @@ import type { Inode } from './inode.js';
 import type { ExtVolume } from './volume.js';
 import { allXattrs } from './xattr.js';
 
-const plain = { unwritten: false, inline: false, encoded: false };
-
 /**
  * Where an inode's content and its own metadata lie: blocks of its map, of its extended attributes, and of those
  * attributes that have inodes of their own.
@@ -25,11 +23,12 @@ export async function* fileMapOf(
 ): AsyncGenerator<FileExtent, void, undefined> {
   const encoded = inodeFlags.has(inode.flags, 'ENCRYPT');
   if (content === 'inline') yield* inlineExtents(inode, encoded);
-  if (content === 'blocks') yield* runExtents(volume, blockRuns(volume, inode, options), encoded);
+  if (content === 'blocks') {
+    for await (const run of blockRuns(volume, inode, options)) yield runExtent(volume, run, encoded);
+  }
   if (inode.xattrBlock !== 0) {
-    const run = { role: 'map', fileBlock: 0, block: inode.xattrBlock, count: 1, unwritten: false } as const;
-    volume.checkBlocks(run.block, 1, { ...inode.place, field: 'i_file_acl' });
-    yield metadataExtent(volume, run);
+    volume.checkBlocks(inode.xattrBlock, 1, { ...inode.place, field: 'i_file_acl' });
+    yield metadataExtent(volume, { block: inode.xattrBlock, count: 1 });
   }
   for (const entry of await allXattrs(volume, inode, options)) {
     if (entry.valueInode === 0) continue;
@@ -44,31 +43,37 @@ function* inlineExtents(inode: Inode, encoded: boolean): Generator<FileExtent> {
   for (const { start, bytes } of inlineContent(inode, inode.size)) {
     const length = BigInt(bytes.length);
     const at = offset + BigInt(start);
-    yield { ...plain, role: 'content', fileOffset, fileLength: length, offset: at, length, inline: true, encoded };
+    const place = { fileOffset, fileLength: length, offset: at, length };
+    yield { role: 'content', ...place, unwritten: false, inline: true, encoded };
     fileOffset += length;
   }
 }
 
-async function* runExtents(
-  volume: ExtVolume,
-  runs: AsyncIterable<BlockRun>,
-  encoded: boolean,
-): AsyncGenerator<FileExtent> {
-  for await (const run of runs) {
-    const { role, fileBlock, unwritten } = run;
-    if (role === 'map') yield metadataExtent(volume, run);
-    else {
-      const place = placeOf(volume, run);
-      const fileOffset = volume.offsetOf(fileBlock);
-      yield { ...plain, role, fileOffset, fileLength: place.length, ...place, unwritten, encoded };
-    }
-  }
+function runExtent(volume: ExtVolume, run: BlockRun, encoded: boolean): FileExtent {
+  const { role, fileBlock, block, count, unwritten } = run;
+  if (role === 'map') return metadataExtent(volume, run);
+  const length = volume.offsetOf(count);
+  return {
+    role,
+    fileOffset: volume.offsetOf(fileBlock),
+    fileLength: length,
+    offset: volume.offsetOf(block),
+    length,
+    unwritten,
+    inline: false,
+    encoded,
+  };
 }
 
-function metadataExtent(volume: ExtVolume, run: BlockRun): FileExtent {
-  return { ...plain, role: 'metadata', fileOffset: 0n, fileLength: 0n, ...placeOf(volume, run) };
-}
-
-function placeOf(volume: ExtVolume, { block, count }: BlockRun): { readonly offset: bigint; readonly length: bigint } {
-  return { offset: volume.offsetOf(block), length: volume.offsetOf(count) };
+function metadataExtent(volume: ExtVolume, { block, count }: Pick<BlockRun, 'block' | 'count'>): FileExtent {
+  return {
+    role: 'metadata',
+    fileOffset: 0n,
+    fileLength: 0n,
+    offset: volume.offsetOf(block),
+    length: volume.offsetOf(count),
+    unwritten: false,
+    inline: false,
+    encoded: false,
+  };
 }

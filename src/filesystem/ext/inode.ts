@@ -104,7 +104,8 @@ function check(volume: ExtVolume, number: number, bytes: Uint8Array, place: Plac
 
   const extraSize = checkExtraSize(view, wrong);
   const seed = [littleEndian32(number), littleEndian32(raw.i_generation)].reduce(rawCrc32c, superblock.checksumSeed);
-  if (roCompat.has(superblock.roCompat, 'metadata_csum')) checkChecksum(bytes, extraSize, seed, wrong);
+  const extra = extraOf(view, extraSize);
+  if (roCompat.has(superblock.roCompat, 'metadata_csum')) checkChecksum(bytes, raw, extra, seed, wrong);
 
   const type = modeTypes.get(raw.i_mode & modeTypeMask) ?? 'file';
   // Only of files, and of directories with large_dir, has the size a high half; ext2 kept something else there.
@@ -131,7 +132,7 @@ function check(volume: ExtVolume, number: number, bytes: Uint8Array, place: Plac
     xattrBlock,
     checksumSeed: seed,
     raw,
-    extra: extraOf(view, extraSize),
+    extra,
     bytes,
     xattrStart: room === 0 || extraSize === 0 ? undefined : extInode.size + extraSize,
     place,
@@ -158,16 +159,14 @@ function extraOf(view: DataView, extraSize: number): ViewOf<typeof extInodeExtra
   return extInodeExtra.at(viewOf(memory));
 }
 
-function checkChecksum(bytes: Uint8Array, extraSize: number, seed: number, wrong: Wrong): void {
-  const raw = extInode.at(viewOf(bytes));
+function checkChecksum(bytes: Uint8Array, raw: Inode['raw'], extra: Inode['extra'], seed: number, wrong: Wrong): void {
   const { offset: low, size } = extInode.fields.l_i_checksum_lo;
   const { offset: high } = extInodeExtra.fields.i_checksum_hi;
-  const wide = extraSize >= high + size;
-  const covered = Uint8Array.from(bytes);
+  const wide = extra.i_extra_isize >= high + size;
+  const covered = bytes.slice();
   covered.fill(0, low, low + size);
   if (wide) covered.fill(0, extInode.size + high, extInode.size + high + size);
   const expected = (rawCrc32c(seed, covered) & (wide ? 0xffff_ffff : 0xffff)) >>> 0;
-  const upper = wide ? extInodeExtra.at(viewOf(bytes), extInode.size).i_checksum_hi : 0;
-  const actual = upper * 0x1_0000 + raw.l_i_checksum_lo;
+  const actual = (wide ? extra.i_checksum_hi * 0x1_0000 : 0) + raw.l_i_checksum_lo;
   if (actual !== expected) throw wrong('i_checksum', hex(actual), hex(expected));
 }

@@ -1,6 +1,6 @@
 import { toNumber } from '../../binary/convert.js';
 import { rawCrc32c } from '../../binary/crc.js';
-import { type ViewOf, viewOf } from '../../binary/layout.js';
+import type { ViewOf } from '../../binary/layout.js';
 import { formatUuid } from '../../binary/uuid.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { readView } from '../../device/read-view.js';
@@ -253,7 +253,5 @@ export function typeOf(superblock: Superblock): 'ext2' | 'ext3' | 'ext4' | 'ext4
 
 /** The bytes of a number, for what is checksummed piece by piece. */
 export function littleEndian32(value: number): Uint8Array {
-  const memory = new Uint8Array(4);
-  viewOf(memory).setUint32(0, value, true);
-  return memory;
+  return Uint8Array.of(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24);
 }
