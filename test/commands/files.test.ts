@@ -131,6 +131,78 @@ describe('ls', () => {
   });
 });
 
+/** What GNU find prints of everything under a mount point, in the words of `ls -lR --json`, but for extended attributes. */
+async function found(mountPoint: string): Promise<object[]> {
+  const { stdout } = await execa(
+    'find',
+    [mountPoint, '-mindepth', '1', '-printf', '%P\\t%y\\t%i\\t%m\\t%U\\t%G\\t%s\\t%n\\t%T@\\t%A@\\t%l\\0'],
+    {
+      encoding: 'buffer',
+      maxBuffer: 64 << 20,
+    },
+  );
+  const types: Record<string, string> = {
+    f: 'file',
+    d: 'directory',
+    l: 'symlink',
+    c: 'char',
+    b: 'block',
+    p: 'fifo',
+    s: 'socket',
+  };
+  const lines = Buffer.from(stdout).toString('latin1').split('\0').slice(0, -1);
+  return lines.map((line) => {
+    // A tab in a name is no end of it: what follows is counted from the end, and no link here leads to one.
+    const parts = line.split('\t');
+    const [type = '', inode, mode = '', uid, gid, size, links, modified = '', accessed = '', target] = parts.slice(-10);
+    return {
+      path: `/${Buffer.from(parts.slice(0, -10).join('\t'), 'latin1').toString()}`,
+      type: types[type],
+      inode: Number(inode),
+      mode: mode.padStart(4, '0'),
+      uid: Number(uid),
+      gid: Number(gid),
+      size: Number(size),
+      links: Number(links),
+      modified: isoOf(modified),
+      accessed: isoOf(accessed),
+      target: target === '' ? undefined : target,
+    };
+  });
+}
+
+/** `-0.5000000000`, seconds with ten digits behind the point, as a time. */
+function isoOf(text: string): string {
+  const [whole = '', fraction = ''] = text.replace('-', '').split('.');
+  const ns = BigInt(whole + fraction.slice(0, 9)) * (text.startsWith('-') ? -1n : 1n);
+  const rest = ((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+  const seconds = Number((ns - rest) / 1_000_000_000n);
+  return new Date(seconds * 1000).toISOString().replace('.000Z', `.${`${rest}`.padStart(9, '0')}Z`);
+}
+
+asRoot(
+  'ls says what find says of a mount',
+  async () => {
+    const path = join(await temporaryFolder(), 'ext.img');
+    await writeFile(path, '');
+    await run('mke2fs', ['-Fq', '-t', 'ext4', '-N', '4000', path, '200M']);
+    const { mountPoint, unmount } = await mountLoop(path);
+    await populate(mountPoint, { entries: 300, pieces: 100, reach: 1 << 24 });
+    await unmount();
+    const again = await mountLoop(path, ['ro']);
+    const expected = await found(again.mountPoint);
+    await again.unmount();
+    const { stdout } = await disktool(['ls', '-lR', '--json', path, '/dev/sda', '/'], { maxBuffer: 64 << 20 });
+    const listed: { device: string; files: Record<string, unknown>[] } = JSON.parse(stdout);
+    const ours = listed.files.map(({ path, type, inode, mode, uid, gid, size, links, modified, accessed, target }) => {
+      return { path, type, inode, mode, uid, gid, size, links, modified, accessed, target };
+    });
+    const byPath = (a: object, b: object) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
+    expect(ours.sort(byPath)).toEqual(expected.sort(byPath));
+  },
+  60_000,
+);
+
 describe('copy-out', () => {
   it('copies into a folder, and replaces nothing unless told', async () => {
     const { path, folder } = await image(files);

@@ -23,8 +23,12 @@ export interface KernelExtent {
 const FIEMAP_EXTENT_DATA_INLINE = 0x200;
 const FIEMAP_EXTENT_UNWRITTEN = 0x800;
 
-/** Every file under a mount point by its path from there, in latin1: names may be any bytes. */
-export function kernelFiles(mountPoint: string): Map<string, KernelFile> {
+/**
+ * Every file under a mount point by its path from there, in latin1: names may be any bytes.
+ *
+ * @param contents whether they can be read
+ */
+export function kernelFiles(mountPoint: string, { contents = true } = {}): Map<string, KernelFile> {
   const found = new Map<string, { readonly path: Buffer; readonly stats: BigIntStats }>();
   const visit = (path: Buffer) => {
     const stats = lstatSync(path, { bigint: true });
@@ -36,6 +40,7 @@ export function kernelFiles(mountPoint: string): Map<string, KernelFile> {
     }
   };
   visit(Buffer.from(mountPoint));
+  if (!contents) return new Map([...found].map(([name, { stats }]) => [name, { stats }]));
   // Reading changes when a file was last read: of all, that was looked at before.
   return new Map([...found].map(([name, { path, stats }]) => [name, describe(path, stats)]));
 }
