@@ -20,6 +20,11 @@ export type FilesystemState =
   /** Valid, but with a feature that disktool does not know: `feature` is its name. */
   | { readonly kind: 'unsupported'; readonly reason: string; readonly feature: string };
 
+/** Whether what a filesystem's log holds can be had by replaying it in memory, as {@link Filesystem} does. */
+export function isReplayable(state: FilesystemState): boolean {
+  return state.kind === 'needs-recovery' && state.replayable;
+}
+
 /** Bytes in use and free, as the filesystem's own counters would have them. */
 export interface Usage {
   readonly used: bigint;
@@ -85,7 +90,7 @@ export interface Filesystem {
   /**
    * Finds a file by its path from the root.
    *
-   * @throws {DiskError} NOT_FOUND; CORRUPT; UNSAFE or UNSUPPORTED in any state but `clean`; IO, CANCELLED
+   * @throws {DiskError} NOT_FOUND; CORRUPT; UNSAFE or UNSUPPORTED when its state or its log stand in the way; IO, CANCELLED
    */
   open(path: string, options?: LookupOptions): Promise<FileObject>;
   /**
@@ -99,7 +104,7 @@ export interface Filesystem {
    * What belongs to no file: with what each file of a walk maps and the free space, it covers the filesystem, but for
    * files that were deleted while open and the unused ends of clusters. In no order; the parts do not overlap.
    *
-   * @throws {DiskError} CORRUPT; UNSAFE or UNSUPPORTED in any state but `clean`; IO, CANCELLED
+   * @throws {DiskError} CORRUPT; UNSAFE or UNSUPPORTED when its state or its log stand in the way; IO, CANCELLED
    */
   metadata(options?: RequestOptions): AsyncGenerator<MetadataExtent, void, undefined>;
 }

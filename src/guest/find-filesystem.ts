@@ -1,5 +1,5 @@
 import { DiskError } from '../error/disk-error.js';
-import type { Filesystem } from '../filesystem/filesystem.js';
+import { type Filesystem, isReplayable } from '../filesystem/filesystem.js';
 import { typeOfContent } from './content.js';
 import { diskName } from './device-name.js';
 import { findVolume } from './find-volume.js';
@@ -23,7 +23,11 @@ export function findFilesystem(guest: Guest, name: string): FoundFilesystem {
   const { content, problem } = volume;
   if (content.kind !== 'filesystem') throw refusal(guest, volume);
   const hibernated = guest.hibernated === undefined ? undefined : `the guest is hibernated: ${guest.hibernated}`;
-  return { volume, filesystem: content.filesystem, doubts: [problem, hibernated].filter((text) => text !== undefined) };
+  const { filesystem } = content;
+  const replayed = isReplayable(filesystem.state)
+    ? 'it was not unmounted: its journal is replayed in memory, and files are read as the next mount will show them'
+    : undefined;
+  return { volume, filesystem, doubts: [problem, hibernated, replayed].filter((text) => text !== undefined) };
 }
 
 function refusal({ disk, table }: Guest, { name, content }: Volume): DiskError {

@@ -1,6 +1,6 @@
 import { RangeSet } from '../binary/range-set.js';
 import { DiskError, hasCode } from '../error/disk-error.js';
-import type { Filesystem, Usage } from '../filesystem/filesystem.js';
+import { type Filesystem, isReplayable, type Usage } from '../filesystem/filesystem.js';
 import { type Content, typeOfContent } from './content.js';
 import { findLeft, findVolume } from './find-volume.js';
 import type { Guest, LeftVolume, Volume } from './guest.js';
@@ -197,7 +197,7 @@ async function freeSpaceOfFilesystem(
 ): Promise<Finding> {
   const { state } = filesystem;
   if (state.kind === 'unsupported') return leaveAlone('unsupported', state.reason);
-  const replayed = replay && state.kind === 'needs-recovery' && state.replayable;
+  const replayed = replay && isReplayable(state);
   if (state.kind !== 'clean' && !replayed) return leaveAlone('refused', state.reason);
   try {
     const free = await filesystem.freeSpace({ replay, signal });

@@ -2,9 +2,12 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import type { RangeSet } from '../../src/binary/range-set.js';
 import { readFreeSpace } from '../../src/filesystem/ext/free-space.js';
 import { readSuperblock } from '../../src/filesystem/ext/superblock.js';
+import { findFilesystem } from '../../src/guest/find-filesystem.js';
+import { openGuest } from '../../src/guest/guest.js';
 import { dumpe2fs } from './ext-image.js';
 import { replayedByDebugfs } from './ext-journal.js';
 import { openRaw } from './raw-device.js';
@@ -116,6 +119,22 @@ export async function mountedContents(path: string): Promise<Record<string, stri
     contents[name.slice(mountPoint.length + 1)] = digest(await readFile(name));
   }
   await unmount();
+  return contents;
+}
+
+/** The same, as we read them, with the journal replayed in memory. */
+export async function ourContents(path: string): Promise<Record<string, string>> {
+  await using device = await openRaw(path);
+  const { filesystem, doubts } = findFilesystem(await openGuest(device), '/dev/sda');
+  expect(doubts).toEqual([expect.stringContaining('journal is replayed in memory')]);
+  const contents: Record<string, string> = {};
+  for await (const { path: name, file } of filesystem.walk()) {
+    if (file.type !== 'file') continue;
+    const content = await file.content();
+    const bytes = new Uint8Array(Number(content.facts.size));
+    await content.read(bytes, 0n);
+    contents[name.toString().slice(1)] = digest(bytes);
+  }
   return contents;
 }
 

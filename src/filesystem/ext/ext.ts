@@ -2,21 +2,22 @@ import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import type { FileObject } from '../file.js';
-import type {
-  Filesystem,
-  FilesystemState,
-  FreeSpaceOptions,
-  LookupOptions,
-  MetadataExtent,
-  Usage,
-  WalkEntry,
-  WalkOptions,
+import {
+  type Filesystem,
+  type FilesystemState,
+  type FreeSpaceOptions,
+  isReplayable,
+  type LookupOptions,
+  type MetadataExtent,
+  type Usage,
+  type WalkEntry,
+  type WalkOptions,
 } from '../filesystem.js';
 import { lookUp, type Tree, walkTree } from '../tree.js';
 import { openRoot } from './ext-file.js';
 import { readFreeSpace } from './free-space.js';
 import { metadataOf } from './metadata.js';
-import { recoveredFreeSpace, refuseForgottenJournal } from './recovered-free-space.js';
+import { recover, recoveredFreeSpace, refuseForgottenJournal } from './recovery.js';
 import { readState } from './state.js';
 import { readSuperblock, type Superblock, typeOf } from './superblock.js';
 import { ExtVolume } from './volume.js';
@@ -58,9 +59,7 @@ class Ext implements Filesystem {
 
   async freeSpace({ replay = true, ...options }: FreeSpaceOptions = {}): Promise<RangeSet> {
     const { device, superblock, state } = this;
-    if (replay && state.kind === 'needs-recovery' && state.replayable) {
-      return await recoveredFreeSpace(device, superblock, options);
-    }
+    if (replay && isReplayable(state)) return await recoveredFreeSpace(device, superblock, options);
     this.#mustBeClean();
     await refuseForgottenJournal(device, superblock, options);
     return await readFreeSpace(device, superblock, options);
@@ -83,11 +82,20 @@ class Ext implements Filesystem {
     return { name: `${this.type} on ${this.device.name}`, root };
   }
 
-  /** What files are read from: the device as it is, which is the whole truth only when no journal waits to be replayed. */
+  /** What files are read from: the device as it is, or as it will be when its journal has been replayed. */
   async #files(options: RequestOptions): Promise<ExtVolume> {
-    this.#mustBeClean();
-    this.#volume ??= await ExtVolume.open(this.device, this.superblock, options);
+    this.#volume ??= await this.#openVolume(options);
     return this.#volume;
+  }
+
+  async #openVolume(options: RequestOptions): Promise<ExtVolume> {
+    const { device, superblock, state } = this;
+    if (isReplayable(state)) {
+      const recovered = await recover(device, superblock, options);
+      return await ExtVolume.open(recovered.view, recovered.superblock, options);
+    }
+    this.#mustBeClean();
+    return await ExtVolume.open(device, superblock, options);
   }
 
   /** In any other state, what its metadata says on the disk need not be true. */

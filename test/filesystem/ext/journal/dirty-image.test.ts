@@ -4,7 +4,7 @@ import type { RangeSet } from '../../../../src/binary/range-set.js';
 import { openExt } from '../../../../src/filesystem/ext/ext.js';
 import { reportStatus } from '../../../../src/task/sparsify/report.js';
 import { sparsify } from '../../../../src/task/sparsify/sparsify.js';
-import { type DirtyRecipe, dirtyImage, findings, mountedContents } from '../../../support/dirty-ext.js';
+import { type DirtyRecipe, dirtyImage, findings, mountedContents, ourContents } from '../../../support/dirty-ext.js';
 import { dumpe2fs, poison } from '../../../support/ext-image.js';
 import { differingBlocks, replayedByDebugfs, superblocks, withReplayed } from '../../../support/ext-journal.js';
 import { needs } from '../../../support/needs.js';
@@ -69,6 +69,7 @@ describe('a filesystem that was copied while mounted', () => {
       const untouched = await copyOf(path, 'untouched');
       const contents = await mountedContents(untouched);
       expect(contents).toMatchObject(synced);
+      expect(await ourContents(path)).toEqual(contents);
       expect(free.subtract((await dumpe2fs(untouched)).free).total).toBe(0n);
 
       const poisoned = await copyOf(path, 'poisoned');

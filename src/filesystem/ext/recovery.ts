@@ -9,24 +9,27 @@ import { readState, remedy } from './state.js';
 import { readSuperblock, type Superblock } from './superblock.js';
 import { ExtVolume } from './volume.js';
 
+/** A filesystem as it will be when its journal has been replayed. */
+export interface Recovered {
+  /** Its device, with what the journal writes: in memory, nothing is written. It borrows the device. */
+  readonly view: BlockDevice;
+  readonly superblock: Superblock;
+  /** Bytes of the journal, and of what says where it lies. */
+  readonly own: RangeSet;
+}
+
 /**
- * The free bytes of a filesystem whose journal needs recovery: those that are free before the journal is replayed and
- * after it, and never the journal's own. Replayed is a view in memory; nothing is written.
- *
- * After the replay, the filesystem is read as any other, with all its checksums and counts. Before it, bitmaps and
- * descriptors are of different moments, so that checksums and counts need not agree; what the bitmaps have in use then is
- * only kept besides, for whoever looks at the disk without the journal.
- *
- * Files that were deleted while open keep their blocks: the bitmaps count them until the next mount clears them away.
+ * Replays in memory the journal of a filesystem that needs recovery. What comes of it is read as any other filesystem, with
+ * all its checksums and counts. Files that were deleted while open are there until the next mount clears them away.
  *
  * @throws {DiskError} UNSAFE, with the reason, when any of it is irregular; IO, CANCELLED
  */
-export async function recoveredFreeSpace(
+export async function recover(
   device: BlockDevice,
   superblock: Superblock,
   options: RequestOptions,
-): Promise<RangeSet> {
-  try {
+): Promise<Recovered> {
+  return await refusingIrregular(async () => {
     const volume = await ExtVolume.open(device, superblock, options);
     const journal = await openJournal(volume, options);
     const view = await replayJournal(volume, journal);
@@ -36,9 +39,35 @@ export async function recoveredFreeSpace(
     if (!file.isWhere(journal.file) || after.blockSize !== superblock.blockSize) {
       throw new DiskError('CORRUPT', 'what the journal writes moves the journal itself', { device: device.name });
     }
+    return { view, superblock: after, own: file.own };
+  });
+}
+
+/**
+ * The free bytes of a filesystem whose journal needs recovery: those that are free before the journal is replayed and
+ * after it, and never the journal's own.
+ *
+ * Before the replay, bitmaps and descriptors are of different moments, so that checksums and counts need not agree; what
+ * the bitmaps have in use then is only kept besides, for whoever looks at the disk without the journal.
+ *
+ * @throws {DiskError} as {@link recover}
+ */
+export async function recoveredFreeSpace(
+  device: BlockDevice,
+  superblock: Superblock,
+  options: RequestOptions,
+): Promise<RangeSet> {
+  const { view, superblock: after, own } = await recover(device, superblock, options);
+  return await refusingIrregular(async () => {
     const freeAfter = await readFreeSpace(view, after, options);
     const freeBefore = await readFreeSpace(device, superblock, { ...options, verify: false });
-    return freeAfter.intersect(freeBefore).subtract(file.own);
+    return freeAfter.intersect(freeBefore).subtract(own);
+  });
+}
+
+async function refusingIrregular<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
   } catch (error) {
     if (!hasCode(error, 'CORRUPT', 'UNSUPPORTED')) throw error;
     const message = `its journal is not replayed: ${error.message}; ${remedy}`;
