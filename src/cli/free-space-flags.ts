@@ -14,7 +14,7 @@ export const freeSpaceFlags = {
   unpartitioned: Flags.boolean({
     summary: 'what lies between partitions, and behind the last, is free as well',
     description:
-      'Never what lies before the first partition, where boot loaders are, nor the last MiB of the disk; and nothing when there is anything odd about the partition table.',
+      'Never what lies before the first partition, where boot loaders are, nor what is between the boot record of a logical partition and the partition, nor the last MiB of the disk; and nothing when there is anything odd about the partition table, or the disk is an ISO image too.',
   }),
   minimum: sizeFlag({ summary: 'leave free ranges shorter than this be' }),
   replay: Flags.boolean({

@@ -88,7 +88,7 @@ export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}
     const free = placement.toDisk(found.free.clip(0n, size)).subtract(kept);
     volumes.push({ name, type: typeOfContent(content), size, volume, ...found, usage, free, wiped: isWiped });
   }
-  if (options.unpartitioned === true) volumes.push(unpartitioned(guest, kept));
+  if (options.unpartitioned === true) volumes.push(await unpartitioned(guest, kept, options.signal));
   return {
     volumes: [...volumes, ...guest.left.map(describeLeft)],
     free: volumes.reduce((all, { free }) => all.union(free), RangeSet.empty),

@@ -134,7 +134,7 @@ function problemOfBareDisk({ kind, ignored }: PartitionTable): string | undefine
 }
 
 /** Formats that are meant to share a disk with a partition table. */
-const hybrids = new Set(['iso9660', 'udf', 'hfs', 'hfsplus']);
+export const hybrids: ReadonlySet<string> = new Set(['iso9660', 'udf', 'hfs', 'hfsplus']);
 
 /**
  * Why the partitions may not be what they seem: the disk as a whole is a member of something, or it carries a filesystem

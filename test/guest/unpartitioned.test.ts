@@ -63,19 +63,33 @@ describe('what lies in no partition', () => {
     ]);
   });
 
-  it('has no boot record of a logical drive, nor the start of the extended partition', async () => {
+  it('has nothing between the boot record of a logical drive and the drive', async () => {
+    const { free } = await gaps(await partitioned(logicals));
+    expect(inMebibytes(free)).toEqual([
+      [6, 5],
+      [20, 3],
+      [32, 31],
+    ]);
+  });
+
+  it('has at most a MiB less behind a boot record whose drive begins far away', async () => {
+    const script = 'label: dos\nstart=2MiB, size=4MiB\nstart=11MiB, size=39MiB, type=5\nstart=16MiB, size=8MiB\n';
+    const path = await partitioned(script);
+    // sfdisk has the boot record at the start of the extended partition.
+    expect(inMebibytes((await gaps(path)).free)).toEqual([
+      [6, 5],
+      [12, 4],
+      [24, 39],
+    ]);
+  });
+
+  it('has nothing of an extended partition whose first boot record is lost', async () => {
     const path = await partitioned(logicals);
-    const { free } = await gaps(path);
-    const kept = [11 * mebibyte, 23 * mebibyte];
-    const sector = 512;
-    for (const at of kept) {
-      for (let i = 0; i < sector; i++) expect(free.has(BigInt(at + i))).toBe(false);
-      expect(free.has(BigInt(at - 1))).toBe(true);
-    }
-    expect(free.has(BigInt(2 * mebibyte - 1))).toBe(false);
-    expect(free.has(BigInt(63 * mebibyte))).toBe(false);
-    const partitions = [4, 8, 8].reduce((sum, size) => sum + size, 0);
-    expect(free.total).toBe(BigInt((63 - 2 - partitions) * mebibyte - 4096 - sector));
+    await change(path, 11 * mebibyte, 512, (record) => record.fill(0));
+    expect(inMebibytes((await gaps(path)).free)).toEqual([
+      [6, 5],
+      [50, 13],
+    ]);
   });
 
   it('can be filled with junk: the table and all partitions stay as they were', async () => {
@@ -124,6 +138,17 @@ describe('nothing of it is free', () => {
       why: /overlap/,
     },
     'on a dynamic disk': { script: 'label: dos\nstart=2MiB, size=4MiB, type=42\n', why: /LDM/ },
+    'beside a disklabel of OpenBSD': { script: 'label: dos\nstart=2MiB, size=4MiB, type=a6\n', why: /OpenBSD/ },
+    'of an ISO image with a table': {
+      script: 'label: dos\nstart=2MiB, size=4MiB, type=ef\n',
+      spoil: (path) => change(path, 32768, 7, (descriptor) => descriptor.set(Buffer.from('\x01CD001\x01'))),
+      why: /iso9660/,
+    },
+    'of an ISO image whose descriptor lies in a partition': {
+      script: 'label: dos\nstart=64, size=4MiB, type=cd\n',
+      spoil: (path) => change(path, 32768, 7, (descriptor) => descriptor.set(Buffer.from('\x01CD001\x01'))),
+      why: /iso9660/,
+    },
     'when the disk as a whole is something else too': {
       script: 'label: dos\nstart=2MiB, size=4MiB\n',
       spoil: async (path) => {

@@ -40,6 +40,10 @@ export const osType = {
   GPT_PROTECTIVE: 0xee,
   /** Of a dynamic disk, whose volumes the Logical Disk Manager keeps. Linux Documentation/admin-guide/ldm.rst. */
   LDM: 0x42,
+  /** Their disklabels. Linux include/linux/msdos_partition.h. */
+  FREEBSD: 0xa5,
+  OPENBSD: 0xa6,
+  NETBSD: 0xa9,
 } as const;
 /** Where a protective entry starts: at the header of the GPT. UEFI 2.10, 5.2.3 Protective MBR, table 5.4. */
 export const protectedFromLba = 1n;
