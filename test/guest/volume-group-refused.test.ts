@@ -126,6 +126,30 @@ describe('nothing is free in a volume group that', () => {
     await expectRefused(disk.image, /of two physical volumes/);
   });
 
+  it('has a physical volume without metadata that another one has too', async () => {
+    const partitions = [1, 22, 43].map((start) => [start, 20] as const);
+    const disk = await lvmDisk({
+      partitions,
+      commands: [
+        'pvcreate -y $1 $3',
+        'pvcreate -y --metadatacopies 0 $2',
+        'vgcreate -y vg1 $1 $2',
+        'vgcreate -y vg2 $3',
+        'lvcreate -n one -L 8M vg1 $2',
+      ],
+    });
+    const [first = 0, , third = 0] = disk.starts;
+    let both = '';
+    await editText(disk.image, first, (text) => {
+      [, both = ''] = /physical_volumes \{\n([\s\S]*?\n\}\n\n[\s\S]*?\n\})\n\}/.exec(text) ?? [];
+      return text;
+    });
+    expect(both).toContain('pv1');
+    const shared = both.slice(both.indexOf('pv1'));
+    await editText(disk.image, third, (text) => text.replace('physical_volumes {', (head) => `${head}\n${shared}\n`));
+    await expectRefused(disk.image, /has one of its physical volumes too/);
+  });
+
   it('has a name that another one has', async () => {
     const disk = await lvmDisk({
       partitions: [

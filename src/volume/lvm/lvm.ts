@@ -60,15 +60,16 @@ export async function readVolumeGroups(
   const groups: VolumeGroup[] = [];
   const refused = new Map<string, DiskError>();
   const newest = newestOf(read);
+  const claims = claimsOf(newest);
   for (const [uuid, copies] of newest) {
     try {
-      groups.push(assemble(copies, read, newest));
+      groups.push(assemble(copies, read, newest, claims));
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       refused.set(uuid, error);
     }
   }
-  for (const volume of read) physicalVolumes.set(volume.candidate, describe(volume, groups, newest, refused));
+  for (const volume of read) physicalVolumes.set(volume.candidate, describe(volume, groups, claims, refused));
   return { groups, physicalVolumes };
 }
 
@@ -138,8 +139,23 @@ function newestOf(read: readonly Read[]): Copies {
   return groups;
 }
 
+/** By the UUID of a physical volume: the groups whose newest metadata has it. */
+type Claims = ReadonlyMap<string, readonly GroupMetadata[]>;
+
+function claimsOf(newest: Copies): Claims {
+  const claims = new Map<string, GroupMetadata[]>();
+  for (const { metadata } of [...newest.values()].flatMap(([first]) => first ?? [])) {
+    for (const { uuid } of metadata.physicalVolumes.values()) {
+      const others = claims.get(uuid);
+      if (others === undefined) claims.set(uuid, [metadata]);
+      else others.push(metadata);
+    }
+  }
+  return claims;
+}
+
 /** @throws {DiskError} CORRUPT when nobody can tell what the group is */
-function assemble(copies: readonly Copy[], read: readonly Read[], all: Copies): VolumeGroup {
+function assemble(copies: readonly Copy[], read: readonly Read[], all: Copies, claims: Claims): VolumeGroup {
   const [newest, ...others] = copies;
   if (newest === undefined) throw new Error('a volume group without metadata');
   const { metadata } = newest;
@@ -177,6 +193,8 @@ function assemble(copies: readonly Copy[], read: readonly Read[], all: Copies): 
   if ([...all].some(([other, [first]]) => other !== uuid && first?.metadata.name === name)) {
     doubts.push('another volume group has the same name: vgrename tells them apart');
   }
+  const rival = [...members].flatMap((member) => claims.get(member) ?? []).find((other) => other.uuid !== uuid);
+  if (rival !== undefined) doubts.push(`the volume group ${rival.name} has one of its physical volumes too`);
   return assessGroup(metadata, found, doubts);
 }
 
@@ -192,12 +210,10 @@ function isSame(one: GroupMetadata, other: GroupMetadata): boolean {
 function describe(
   { header: { uuid, used }, copies: own, flaws }: Read,
   groups: readonly VolumeGroup[],
-  copies: Copies,
+  claims: Claims,
   refused: ReadonlyMap<string, DiskError>,
 ): PhysicalVolume {
-  const listing = [...copies].find(([, [newest]]) =>
-    [...(newest?.metadata.physicalVolumes.values() ?? [])].some((entry) => entry.uuid === uuid),
-  );
+  const listing = claims.get(uuid)?.[0];
   const refuse = (reason: string) => ({ uuid, leftAlone: { kind: 'refused' as const, reason } });
   if (listing === undefined) {
     const [claimed] = own;
@@ -207,8 +223,7 @@ function describe(
     const reason = 'a physical volume of no volume group: what is in it is unknown';
     return { uuid, leftAlone: { kind: 'unsupported', reason } };
   }
-  const [groupUuid, [newest]] = listing;
-  const name = newest?.metadata.name;
+  const { uuid: groupUuid, name } = listing;
   const error = refused.get(groupUuid);
   if (error !== undefined) return { ...refuse(error.message), group: name };
   const group = groups.find((other) => other.uuid === groupUuid);
