@@ -84,7 +84,12 @@ export async function lvmDisk({ partitions, size = 64, commands, volumes, group 
         const text = await run('lvm', args, {
           env: { LVM_SYSTEM_DIR: system, LVM_SUPPRESS_FD_WARNINGS: '1', LC_ALL: 'C' },
         });
-        return devices.reduce((all, device, i) => all.replaceAll(new RegExp(`${device}\\b`, 'g'), `$$${i + 1}`), text);
+        const named = devices.reduce(
+          (all, device, i) => all.replaceAll(new RegExp(`${device}\\b`, 'g'), `$$${i + 1}`),
+          text,
+        );
+        // How wide the last column is tells how many loop devices the machine has in use.
+        return named.replace(/ +$/gm, '');
       });
     } finally {
       await detach();
