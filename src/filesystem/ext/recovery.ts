@@ -7,6 +7,7 @@ import { isJournalEmpty, openJournal, replayJournal } from './journal/replay.js'
 import { compat, incompat } from './on-disk.js';
 import { readState, remedy } from './state.js';
 import { readSuperblock, type Superblock } from './superblock.js';
+import { hibernatedSwapFile } from './swap-file.js';
 import { ExtVolume } from './volume.js';
 
 /** A filesystem as it will be when its journal has been replayed. */
@@ -35,7 +36,9 @@ export async function recover(
     const view = await replayJournal(volume, journal);
     const after = await readSuperblock(view, options);
     await refuseUnclean(view, after, options);
-    const file = await JournalFile.open(await ExtVolume.open(view, after, options), options);
+    const recovered = await ExtVolume.open(view, after, options);
+    await refuseHibernated(recovered, options);
+    const file = await JournalFile.open(recovered, options);
     if (!file.isWhere(journal.file) || after.blockSize !== superblock.blockSize) {
       throw new DiskError('CORRUPT', 'what the journal writes moves the journal itself', { device: device.name });
     }
@@ -82,6 +85,14 @@ async function refuseUnclean(view: BlockDevice, superblock: Superblock, options:
   if (state.kind === 'clean') return;
   const message = `its journal was replayed in memory, and then ${state.reason}`;
   throw new DiskError('UNSAFE', message, { device: view.name, reason: 'journal' });
+}
+
+/** A guest that sleeps has in memory what it did since it last wrote to the journal. */
+async function refuseHibernated(volume: ExtVolume, options: RequestOptions): Promise<void> {
+  const path = await hibernatedSwapFile(volume, options);
+  if (path === undefined) return;
+  const message = `the guest is hibernated: its swap file ${path} holds a hibernation image`;
+  throw new DiskError('UNSAFE', message, { device: volume.device.name, reason: 'hibernated' });
 }
 
 /**
