@@ -8,7 +8,7 @@ import type { TreeFolder } from '../../host/tree-folder.js';
 import { dataPieces } from '../data-pieces.js';
 import { applyAttributes } from '../output/attributes.js';
 import type { Source } from './copy-out.js';
-import { type Copying, keptOf } from './copying.js';
+import type { Copying } from './copying.js';
 import { allTaken, replaceBy, temporaryNames } from './take-name.js';
 
 /**
@@ -18,9 +18,9 @@ import { allTaken, replaceBy, temporaryNames } from './take-name.js';
  */
 export async function copyFile(copying: Copying, target: TreeFolder, source: Source, file: FileObject): Promise<void> {
   const { name, path } = source;
-  const { signal, onWarning = () => {} } = copying.context;
+  const { onWarning = () => {} } = copying.context;
   const lost = (attribute: string, errno: string) => copying.lose(path, attribute, errno);
-  const kept = keptOf(file.attributes, await file.xattrs({ signal }), (attribute) => lost(attribute, 'EINVAL'));
+  const kept = await copying.attributesOf(path, file);
   const { fd, temporary } = open(target, name);
   let named = false;
   try {

@@ -2,7 +2,7 @@ import type { FileObject } from '../../filesystem/file.js';
 import { errnoOf } from '../../host/errno.js';
 import type { TreeFolder } from '../../host/tree-folder.js';
 import type { Source } from './copy-out.js';
-import { type Copied, type Copying, keptOf } from './copying.js';
+import type { Copied, Copying } from './copying.js';
 import { replaceBy } from './take-name.js';
 
 /** Who runs a file with these becomes its owner, or of its group: nothing for another owner. */
@@ -19,7 +19,7 @@ export async function copyNode(copying: Copying, target: TreeFolder, source: Sou
   const { type } = file;
   if (type === 'file' || type === 'directory') throw new Error(`a ${type} is no node`);
   const lost = (attribute: string, errno: string) => copying.lose(path, attribute, errno);
-  const kept = keptOf(file.attributes, await file.xattrs({ signal }), (attribute) => lost(attribute, 'EINVAL'));
+  const kept = await copying.attributesOf(path, file);
   const link = type === 'symlink' ? await file.linkTarget({ signal }) : undefined;
   const make = (as: Buffer) => {
     if (type === 'symlink') target.makeLink(as, link ?? Buffer.alloc(0));

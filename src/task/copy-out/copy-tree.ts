@@ -7,7 +7,7 @@ import { applyAttributes } from '../output/attributes.js';
 import { copyFile } from './copy-file.js';
 import { copyNode, linkAgain } from './copy-node.js';
 import type { Source } from './copy-out.js';
-import { type Copying, keptOf } from './copying.js';
+import type { Copying } from './copying.js';
 
 /** A folder that is being filled. */
 interface Level {
@@ -36,8 +36,6 @@ export async function copyTree(copying: Copying, target: TreeFolder, source: Sou
     if (signal?.aborted === true) throw DiskError.cancelled(signal);
     const level = await copyOne(copying, at, folders, next, seen);
     if (level !== undefined) levels.push(level);
-    if (levels.length > largestDepth)
-      throw new DiskError('UNSUPPORTED', `more than ${largestDepth} folders lie in each other`);
   };
   try {
     await enter(target, [], source);
@@ -118,6 +116,7 @@ async function enterFolder(
   seen: Set<bigint>,
 ): Promise<Level> {
   if (seen.has(file.id)) throw leftOut('it is a directory that has another name too');
+  if (folders.length >= largestDepth) throw leftOut(`more than ${largestDepth} folders lie in each other`);
   seen.add(file.id);
   try {
     target.makeFolder(name);
@@ -139,8 +138,8 @@ async function enterFolder(
 /** Gives a folder its attributes, once nothing more is made in it. */
 async function finish(copying: Copying, { folder, path, file }: Level): Promise<void> {
   using _ = folder;
-  const { signal, onWarning = () => {} } = copying.context;
+  const { onWarning = () => {} } = copying.context;
   const lost = (name: string, errno: string) => copying.lose(path, name, errno);
-  const kept = keptOf(file.attributes, await file.xattrs({ signal }), (name) => lost(name, 'EINVAL'));
+  const kept = await copying.attributesOf(path, file);
   await applyAttributes(folder.fd, kept, folder.name, onWarning, lost);
 }

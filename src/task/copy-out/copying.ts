@@ -1,5 +1,6 @@
 import type { BigIntStats } from 'node:fs';
-import type { FileAttributes, Xattr } from '../../filesystem/file.js';
+import { hasCode } from '../../error/disk-error.js';
+import type { FileAttributes, FileObject, Xattr } from '../../filesystem/file.js';
 import { alignedBuffer } from '../../host/aligned-buffer.js';
 import type { TreeFolder } from '../../host/tree-folder.js';
 import type { TaskContext } from '../context.js';
@@ -50,9 +51,11 @@ export class Copying {
     readonly context: TaskContext,
   ) {}
 
-  leaveOut(path: Buffer, reason: string): void {
-    this.leftOut.push({ path, reason });
-    this.context.onWarning?.(`${path.toString()} is left out: ${reason}`);
+  /** @param what is told of it when it is not the whole of it that is left out */
+  leaveOut(path: Buffer, reason: string, what?: string): void {
+    this.leftOut.push({ path, reason: what === undefined ? reason : `${what}: ${reason}` });
+    const words = what === undefined ? ' is left out' : `: ${what}`;
+    this.context.onWarning?.(`${path.toString()}${words}: ${reason}`);
   }
 
   progress(bytes: bigint): void {
@@ -67,6 +70,17 @@ export class Copying {
     else known.count++;
   }
 
+  /** What the copy of a file is to keep. Extended attributes that are damaged are told, and take nothing else with them. */
+  async attributesOf(path: Buffer, file: FileObject): Promise<Attributes> {
+    const { signal } = this.context;
+    const xattrs = await file.xattrs({ signal }).catch((error: unknown): readonly Xattr[] => {
+      if (!hasCode(error, 'CORRUPT', 'UNSUPPORTED')) throw error;
+      this.leaveOut(path, error.message, 'its extended attributes are left out');
+      return [];
+    });
+    return keptOf(file.attributes, xattrs, (attribute) => this.lose(path, attribute, 'EINVAL'));
+  }
+
   tellLosses(): void {
     for (const [what, { count, path }] of this.#lost) {
       const others = count === 1 ? '' : ` and ${count - 1} more`;
@@ -76,7 +90,7 @@ export class Copying {
 }
 
 /** What a copy keeps of a file. */
-export function keptOf(
+function keptOf(
   { mode, uid, gid, atimeNs, mtimeNs }: FileAttributes,
   xattrs: readonly Xattr[],
   onUnnamed: (name: string) => void,

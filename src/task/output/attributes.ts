@@ -52,7 +52,7 @@ const setIds = 0o6000;
  * Gives them to another file: the owner as far as this user may, and of the rest what its filesystem knows. Where the
  * owner is not kept, neither are set-user-ID and set-group-ID.
  *
- * @param onWarning told of a mode that could not be kept
+ * @param onWarning told of a mode, and of times, that could not be kept
  * @param onLost told of each extended attribute that could not be kept; a warning unless given
  */
 export async function applyAttributes(
@@ -78,5 +78,11 @@ export async function applyAttributes(
   await chmodFd(fd, mode).catch((error: unknown) => {
     onWarning(`${what}: the mode ${mode.toString(8)} is not kept (${errnoOf(error) ?? errnoName(0)})`);
   });
-  setTimes(fd, attributes, what);
+  try {
+    setTimes(fd, attributes, what);
+  } catch (error) {
+    // Of a folder that was there and is somebody else's.
+    if (errnoOf(error) !== 'EPERM') throw error;
+    onWarning(`${what}: the times are not kept (EPERM)`);
+  }
 }

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { DiskError } from '../../../src/error/disk-error.js';
 import type { FileObject } from '../../../src/filesystem/file.js';
 import { TreeFolder } from '../../../src/host/tree-folder.js';
 import { copyTree } from '../../../src/task/copy-out/copy-tree.js';
@@ -124,4 +125,27 @@ test('a stop leaves no file that is not whole', async () => {
   const all = { name: Buffer.from('top'), path: Buffer.from('/top'), open: () => Promise.resolve(source) };
   await expect(copyTree(copying, target, all)).rejects.toMatchObject({ code: 'CANCELLED' });
   expect(readdirSync(join(at.inside, 'top'))).toEqual(['one']);
+});
+
+test('damaged extended attributes are told, and take nothing else with them', async () => {
+  const at = await place();
+  const damaged = (whole: FileObject): FileObject => ({
+    ...whole,
+    xattrs: () => Promise.reject(DiskError.corrupt({ structure: 'extended attributes', field: 'h_magic' })),
+  });
+  const copying = await copy(
+    at,
+    folder(
+      ['folder', damaged(folder(['in it', file()]))],
+      ['file', damaged(file())],
+      ['pipe', damaged(object('fifo'))],
+    ),
+  );
+  for (const name of ['folder/in it', 'file']) expect(readFileSync(join(at.inside, 'top', name), 'utf8')).toBe('evil');
+  expect(lstatSync(join(at.inside, 'top/pipe')).isFIFO()).toBe(true);
+  expect(lstatSync(join(at.inside, 'top/folder')).mode & 0o777).toBe(0o755);
+  expect(lstatSync(join(at.inside, 'top/folder')).mtimeMs).toBe(0);
+  expect(copying.leftOut.map(({ path, reason }) => [path.toString(), reason.split(':')[0]])).toEqual(
+    ['folder', 'file', 'pipe'].map((name) => [`/top/${name}`, 'its extended attributes are left out']),
+  );
 });
