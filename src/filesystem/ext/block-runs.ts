@@ -4,6 +4,7 @@ import { readBlockMap } from './block-map.js';
 import { readExtentTree } from './extent-tree.js';
 import { inodeFlags } from './file-on-disk.js';
 import type { Inode } from './inode.js';
+import { roCompat } from './on-disk.js';
 import type { ExtVolume } from './volume.js';
 
 /** Blocks of the device that belong to an inode. */
@@ -21,7 +22,8 @@ export interface BlockRun {
 
 /**
  * Where the blocks of an inode lie: content in ascending order of the file, joined where it goes on, and the blocks of
- * the map each before what it covers. What is named nowhere is a hole. There may be blocks past the file's size.
+ * the map each before what it covers. What is named nowhere is a hole. There may be blocks past the file's size. They are
+ * no more than the filesystem has: a small one does not describe files, or maps of them, without end.
  *
  * @throws {DiskError} CORRUPT; USAGE for an inode that keeps no blocks, see {@link hasBlocks}; IO, CANCELLED
  */
@@ -35,9 +37,18 @@ export async function* blockRuns(
   }
   const extents = inodeFlags.has(inode.flags, 'EXTENTS');
   const runs = extents ? readExtentTree(volume, inode, options) : readBlockMap(volume, inode, options);
+  const { blockCount, roCompat: features } = volume.superblock;
+  // A block is one block of one file, unless an image for reading alone was made with blocks that are the same shared.
+  const shared = roCompat.has(features, 'shared_blocks');
+  let total = 0;
   let pending: BlockRun | undefined;
   for await (const batch of runs) {
     for (const run of batch) {
+      if (run.role === 'map' || !shared) total += run.count;
+      if (total > blockCount) {
+        const expected = `at most ${blockCount}`;
+        throw DiskError.corrupt({ ...inode.place, field: 'its blocks', actual: total, expected });
+      }
       if (run.role === 'map') yield run;
       else if (pending !== undefined && goesOn(pending, run)) {
         pending = { ...pending, count: pending.count + run.count };

@@ -5,7 +5,7 @@ import { viewOf } from '../../../src/binary/layout.js';
 import type { BlockDevice } from '../../../src/device/block-device.js';
 import { memoryDevice } from '../../../src/device/memory-device.js';
 import { openExt } from '../../../src/filesystem/ext/ext.js';
-import { extent, extentHeader, extInode } from '../../../src/filesystem/ext/file-on-disk.js';
+import { extent, extentHeader, extentIndex, extInode } from '../../../src/filesystem/ext/file-on-disk.js';
 import { debugfs } from '../../support/ext-image.js';
 import { changeBytes, type Places, patchInode, placesOf, startOf } from '../../support/ext-places.js';
 import { needs } from '../../support/needs.js';
@@ -197,6 +197,54 @@ describe('an extent tree is refused', () => {
       await expectRefusal(device, field);
     });
   }
+});
+
+describe('more blocks than the filesystem has are refused', () => {
+  it('of a file that names the same ones again and again', async () => {
+    await using device = await made(plain);
+    const places = await placesOf(device, '/pieces');
+    await changeBytes(device, startOf(places, 'metadata'), 1024, (bytes) => {
+      const view = viewOf(bytes);
+      const { eh_entries: count } = extentHeader.at(view);
+      for (let i = 0; i < count; i++) {
+        const again = { ee_block: i * 8192, ee_len: 8192, ee_start_hi: 0, ee_start_lo: 100 };
+        extent.put(view, again, extentHeader.size + i * extent.size);
+      }
+    });
+    await expectRefusal(device, 'its blocks');
+  });
+
+  it('of a map that leads to the same node again and again', async () => {
+    await using device = await made(plain);
+    const places = await placesOf(device, '/pieces');
+    // Free blocks at the end: nodes above, each of which names one empty leaf 80 times.
+    const [leaf, nodes] = [16_383, 400];
+    const node = (block: number, depth: number, count: number, entry: (i: number) => [start: number, block: number]) =>
+      changeBytes(device, block * 1024, 1024, (bytes) => {
+        const view = viewOf(bytes);
+        extentHeader.put(view, { eh_magic: 0xf30a, eh_entries: count, eh_max: 84, eh_depth: depth });
+        for (let i = 0; i < count; i++) {
+          const [ei_block, ei_leaf_lo] = entry(i);
+          extentIndex.put(view, { ei_block, ei_leaf_lo, ei_leaf_hi: 0 }, extentHeader.size + i * extentIndex.size);
+        }
+      });
+    await node(leaf, 0, 0, () => [0, 0]);
+    const [top, span] = [leaf - 1, 80 * 80];
+    for (let n = 0; n < nodes; n++) {
+      const [middle, low] = [Math.floor(n / 80), n % 80];
+      await node(15_000 + n, 1, 80, (i) => [middle * span + low * 80 + i, leaf]);
+    }
+    for (let m = 0; m < nodes / 80; m++) {
+      await node(15_500 + m, 2, 80, (i) => [m * span + i * 80, 15_000 + m * 80 + i]);
+    }
+    await node(top, 3, nodes / 80, (i) => [i * span, 15_500 + i]);
+    await changeBytes(device, places.inode + extInode.fields.i_block.offset, 60, (bytes) => {
+      const view = viewOf(bytes);
+      extentHeader.put(view, { eh_magic: 0xf30a, eh_entries: 1, eh_max: 4, eh_depth: 4 });
+      extentIndex.put(view, { ei_block: 0, ei_leaf_lo: top, ei_leaf_hi: 0 }, extentHeader.size);
+    });
+    await expectRefusal(device, 'its blocks');
+  });
 });
 
 describe('a block map is refused', () => {
