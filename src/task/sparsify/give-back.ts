@@ -62,7 +62,7 @@ export async function giveBack(
       await each(wipe.within(batch.start, batch.end - batch.start), clear);
     } catch (error) {
       // That it cannot be done is known at the first try.
-      if (hasCode(error, 'UNSUPPORTED') && done === 0n) undo.forget();
+      if (hasCode(error, 'UNSUPPORTED') && done === 0n) await undo.forgetUntouched(disk);
       throw error;
     }
   }

@@ -94,8 +94,9 @@ async function shrink(
     await disk.flush({ signal: context.signal });
     return zeros;
   } catch (error) {
-    if (kept !== undefined && kept.kept > 0n) context.onWarning?.(`${kept.path} keeps what was given back so far`);
-    throw hasCode(error, 'UNSUPPORTED') ? cannotPunch(disk, error) : error;
+    const partly = kept !== undefined && kept.kept > 0n;
+    if (partly) context.onWarning?.(`${kept.path} keeps what was given back so far`);
+    throw hasCode(error, 'UNSUPPORTED') && !partly ? cannotPunch(disk, error) : error;
   }
 }
 

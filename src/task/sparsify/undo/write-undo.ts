@@ -55,6 +55,8 @@ export class UndoFile implements AsyncDisposable {
   #sequence = 0n;
   #batches = 0;
   #kept = 0n;
+  /** The pieces of the last batch. */
+  #last: readonly Kept[] = [];
 
   private constructor(
     readonly path: string,
@@ -152,6 +154,7 @@ export class UndoFile implements AsyncDisposable {
     await this.#sync();
     if (this.#batches === 0) await this.folder.sync();
     this.#batches++;
+    this.#last = kept;
     for (const { length } of kept) this.#kept += length;
   }
 
@@ -160,8 +163,13 @@ export class UndoFile implements AsyncDisposable {
     return this.#kept;
   }
 
-  /** Nothing that is kept was given back after all. */
-  forget(): void {
+  /** Forgets the only batch, unless something of it was given back: what cannot be done may have been done in part. */
+  async forgetUntouched(disk: BlockDevice): Promise<void> {
+    const buffer = rangeBuffer(disk, mostPiece);
+    for (const { offset, length, digest } of this.#last) {
+      const bytes = await readRange(disk, buffer, offset, toNumber(length), {});
+      if (Buffer.compare(await sha256(bytes), digest) !== 0) return;
+    }
     this.#batches = 0;
     this.#kept = 0n;
   }
