@@ -95,7 +95,7 @@ const calls = {
   ),
   fgetxattr: declare('int64_t fgetxattr(int fd, const char *name, void *value, size_t size)'),
   fsetxattr: declare('int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)'),
-  lsetxattr: declare('int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)'),
+  setxattr: declare('int setxattr(const char *path, const char *name, const void *value, size_t size, int flags)'),
   flistxattr: declare('int64_t flistxattr(int fd, void *list, size_t size)'),
   syncFileRange: declare('int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)'),
   recv: declare('int64_t recv(int socket, void *into, size_t length, int flags)'),

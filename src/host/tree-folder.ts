@@ -1,4 +1,5 @@
 import { type BigIntStats, chmodSync, closeSync, constants, fstatSync } from 'node:fs';
+import { DiskError } from '../error/disk-error.js';
 import { errnoName, systemError, wrapSystemError } from './errno.js';
 import { type SystemCall, tryCall } from './libc.js';
 import { type FileTimes, timespecs } from './times.js';
@@ -10,9 +11,9 @@ import { type FileTimes, timespecs } from './times.js';
  */
 
 const AT_FDCWD = -100;
-const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_REMOVEDIR = 0x200;
 const AT_SYMLINK_FOLLOW = 0x400;
+const AT_EMPTY_PATH = 0x1000;
 const RENAME_NOREPLACE = 1;
 const O_PATH = 0o10000000;
 const O_CLOEXEC = 0o2000000;
@@ -142,34 +143,22 @@ export class TreeFolder implements Disposable {
     tryCall('unlinkat', this.fd, terminated(checked(name)), what === 'folder' ? AT_REMOVEDIR : 0);
   }
 
-  /** Sets the owner of what has a name; false when this user may not. */
-  setOwner(name: Uint8Array, uid: number, gid: number): boolean {
-    return tryCall('fchownat', this.fd, terminated(checked(name)), uid, gid, AT_SYMLINK_NOFOLLOW) === 0;
-  }
-
-  /** Sets the mode of what has a name; not that of a symbolic link, which has none. */
-  setMode(name: Uint8Array, mode: number): void {
+  /**
+   * Holds what was just made, neither a file nor a folder, to give it its attributes: whatever becomes of its name, they
+   * go to nothing else.
+   *
+   * @throws {DiskError} UNSAFE when something else has the name by now, or it has another name too; IO
+   */
+  hold(name: Uint8Array, type: NodeType | 'symlink'): TreeNode {
     const fd = this.#find(name);
-    if (fd === undefined) return;
-    try {
-      // By way of the descriptor: chmod(2) follows links, and a link may stand there by now.
-      if (!fstatSync(fd).isSymbolicLink()) chmodSync(`/proc/self/fd/${fd}`, mode);
-    } catch (error) {
-      throw wrapSystemError(`set the mode of ${this.#path(name)}`, error);
-    } finally {
-      closeSync(fd);
+    const stats = fd === undefined ? undefined : fstatSync(fd, { bigint: true });
+    const wanted = type === 'symlink' ? constants.S_IFLNK : types[type];
+    if (fd !== undefined && stats?.nlink === 1n && (Number(stats.mode) & constants.S_IFMT) === wanted) {
+      return new TreeNode(fd, this.#path(name));
     }
-  }
-
-  setTimes(name: Uint8Array, times: FileTimes): void {
-    this.#call('utimensat', 'set the times of', name, [timespecs(times), AT_SYMLINK_NOFOLLOW]);
-  }
-
-  /** Sets an extended attribute of what has a name. @returns undefined, or the errno name when it could not be set */
-  setXattr(name: Uint8Array, attribute: string, value: Uint8Array): string | undefined {
-    const path = Buffer.concat([Buffer.from(`/proc/self/fd/${this.fd}/`), checked(name)]);
-    const result = Number(tryCall('lsetxattr', terminated(path), attribute, value, value.length, 0));
-    return result < 0 ? errnoName(-result) : undefined;
+    if (fd !== undefined) closeSync(fd);
+    const path = this.#path(name);
+    throw new DiskError('UNSAFE', `${path}: somebody has put something else in its place`, { device: path });
   }
 
   [Symbol.dispose](): void {
@@ -212,4 +201,46 @@ function terminated(text: Uint8Array): Buffer {
 function checked(name: Uint8Array): Uint8Array {
   if (!isPlainName(name)) throw new RangeError('not one name');
   return name;
+}
+
+/** What is neither a file nor a folder, held. Whoever holds it disposes of it. */
+export class TreeNode implements Disposable {
+  /** The way to it that follows no name. */
+  readonly #path: string;
+
+  constructor(
+    private readonly fd: number,
+    private readonly name: string,
+  ) {
+    this.#path = `/proc/self/fd/${fd}`;
+  }
+
+  /** False when this user may not. */
+  setOwner(uid: number, gid: number): boolean {
+    return tryCall('fchownat', this.fd, Buffer.of(0), uid, gid, AT_EMPTY_PATH) === 0;
+  }
+
+  /** Not of a symbolic link, which has none. */
+  setMode(mode: number): void {
+    try {
+      chmodSync(this.#path, mode);
+    } catch (error) {
+      throw wrapSystemError(`set the mode of ${this.name}`, error);
+    }
+  }
+
+  setTimes(times: FileTimes): void {
+    const result = Number(tryCall('utimensat', AT_FDCWD, terminated(Buffer.from(this.#path)), timespecs(times), 0));
+    if (result < 0) throw systemError(`set the times of ${this.name}`, errnoName(-result), { device: this.name });
+  }
+
+  /** @returns undefined, or the errno name when it could not be set */
+  setXattr(attribute: string, value: Uint8Array): string | undefined {
+    const result = Number(tryCall('setxattr', this.#path, attribute, value, value.length, 0));
+    return result < 0 ? errnoName(-result) : undefined;
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.fd);
+  }
 }

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { setTimes } from '../../src/host/times.js';
 import { isPlainName, TreeFolder } from '../../src/host/tree-folder.js';
 import { needs } from '../support/needs.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -44,14 +45,17 @@ test('makes folders, files, links and nodes of any names, with times to the nano
   using child = folder.child(odd);
   child.makeLink(name('link'), odd);
   child.makeNode(name('pipe'), 'fifo');
-  child.setMode(name('pipe'), 0o640);
   const fd = child.createNameless() ?? child.create(name('temporary'));
   writeFileSync(fd, 'content');
   if (child.stat(name('temporary')) === undefined) child.nameFile(fd, name('file'));
   else child.rename(name('temporary'), name('file'), { replace: false });
-  closeSync(fd);
   const times = { atimeNs: -1_500_000_001n, mtimeNs: 4_102_444_800_123_456_789n };
-  for (const of of ['link', 'pipe', 'file']) child.setTimes(name(of), times);
+  setTimes(fd, times, 'file');
+  closeSync(fd);
+  using link = child.hold(name('link'), 'symlink');
+  using pipe = child.hold(name('pipe'), 'fifo');
+  pipe.setMode(0o640);
+  for (const made of [link, pipe]) made.setTimes(times);
   child.makeHardLink(name('again'), child, name('file'));
   const at = (of: string) => Buffer.concat([name(`${inside}/`), odd, name(`/${of}`)]);
   for (const of of ['link', 'pipe', 'file']) expect(lstatSync(at(of), { bigint: true })).toMatchObject(times);
@@ -73,8 +77,12 @@ test('never follows a symbolic link', async () => {
   for (const of of ['file', 'nowhere']) {
     expect(() => folder.create(name(of))).toThrow(expect.objectContaining({ errno: 'EEXIST' }));
     expect(folder.stat(name(of))?.isSymbolicLink()).toBe(true);
-    folder.setMode(name(of), 0o777);
-    folder.setTimes(name(of), { atimeNs: 1n, mtimeNs: 1n });
+    using link = folder.hold(name(of), 'symlink');
+    link.setOwner(process.getuid?.() ?? 0, process.getgid?.() ?? 0);
+    link.setTimes({ atimeNs: 1n, mtimeNs: 1n });
+    link.setXattr('user.note', Buffer.from('x'));
+    expect(() => link.setMode(0o777)).toThrow();
+    expect(lstatSync(join(inside, of), { bigint: true }).mtimeNs).toBe(1n);
   }
   const before = lstatSync(join(outside, 'file'), { bigint: true });
   folder.rename(name('file'), name('renamed'), { replace: false });
@@ -82,6 +90,23 @@ test('never follows a symbolic link', async () => {
   expect(lstatSync(join(outside, 'file'), { bigint: true })).toEqual(before);
   expect(before.mtimeNs).toBeGreaterThan(1n);
   expect(readdirSync(outside)).toEqual(['file']);
+});
+
+test('attributes go to what was made, and to nothing that has taken its name', async () => {
+  const { inside } = await folders();
+  using folder = TreeFolder.open(inside);
+  folder.makeNode(name('pipe'), 'fifo');
+  using pipe = folder.hold(name('pipe'), 'fifo');
+  writeFileSync(join(inside, 'file'), 'mine', { mode: 0o600 });
+  folder.rename(name('file'), name('pipe'), { replace: true });
+  const before = lstatSync(join(inside, 'pipe'), { bigint: true });
+  pipe.setMode(0o4777);
+  pipe.setTimes({ atimeNs: 1n, mtimeNs: 1n });
+  expect(lstatSync(join(inside, 'pipe'), { bigint: true })).toEqual(before);
+  expect(() => folder.hold(name('pipe'), 'fifo')).toThrow(expect.objectContaining({ code: 'UNSAFE' }));
+  folder.makeNode(name('one'), 'fifo');
+  folder.makeHardLink(name('two'), folder, name('one'));
+  expect(() => folder.hold(name('one'), 'fifo')).toThrow(expect.objectContaining({ code: 'UNSAFE' }));
 });
 
 test('a name that is taken is not taken over unless asked', async () => {
@@ -105,7 +130,8 @@ needs({ root: true })('makes devices of any number, and keeps owners that have n
   const { inside } = await folders();
   using folder = TreeFolder.open(inside);
   folder.makeNode(name('device'), 'block', { major: 0xabc, minor: 0xfedcb });
-  folder.setOwner(name('device'), 4_000_000_000, 3_000_000_000);
+  using device = folder.hold(name('device'), 'block');
+  device.setOwner(4_000_000_000, 3_000_000_000);
   const { rdev, uid, gid } = lstatSync(join(inside, 'device'), { bigint: true });
   expect([uid, gid]).toEqual([4_000_000_000n, 3_000_000_000n]);
   expect([(rdev >> 8n) & 0xfffn, (rdev & 0xffn) | ((rdev >> 12n) & 0xfff00n)]).toEqual([0xabcn, 0xfedcbn]);

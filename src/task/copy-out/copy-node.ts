@@ -27,13 +27,14 @@ export async function copyNode(copying: Copying, target: TreeFolder, source: Sou
   };
   if (copying.force && target.stat(name) !== undefined) replaceBy(target, name, make);
   else make(name);
-  const owned = target.setOwner(name, kept.uid, kept.gid);
+  using made = target.hold(name, type);
+  const owned = made.setOwner(kept.uid, kept.gid);
   for (const [attribute, value] of kept.xattrs) {
-    const errno = target.setXattr(name, attribute, value);
+    const errno = made.setXattr(attribute, value);
     if (errno !== undefined) lost(attribute, errno);
   }
-  if (type !== 'symlink') target.setMode(name, owned ? kept.mode : kept.mode & ~setIds);
-  target.setTimes(name, kept);
+  if (type !== 'symlink') made.setMode(owned ? kept.mode : kept.mode & ~setIds);
+  made.setTimes(kept);
   copying.counts[type === 'symlink' ? 'symlinks' : 'special']++;
 }
 

@@ -101,7 +101,7 @@ function leftOut(reason: string): DiskError {
 
 /** What is wrong with one file, and not with the image or with where it goes. */
 function mayBeLeftOut(error: DiskError): boolean {
-  if (hasCode(error, 'CORRUPT', 'UNSUPPORTED')) return true;
+  if (hasCode(error, 'CORRUPT', 'UNSUPPORTED', 'UNSAFE')) return true;
   return ['EPERM', 'EEXIST', 'ENAMETOOLONG', 'EINVAL', 'EILSEQ', 'ELOOP', 'ENOTDIR', 'EISDIR', 'EFBIG'].includes(
     errnoOf(error) ?? '',
   );
