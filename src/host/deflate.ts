@@ -86,7 +86,7 @@ const byProcess =
         next_out: koffi.address(into),
         avail_out: into.length,
       });
-      const result = await callOnThread(deflate, [stream, constants.Z_FINISH], [bytes, into]);
+      const result = await callOnThread(deflate, [stream, constants.Z_FINISH], { memory: [bytes, into] });
       const length = into.length - zStream.at(view).avail_out;
       const whole = result === constants.Z_STREAM_END;
       if (!whole && result !== constants.Z_OK && result !== constants.Z_BUF_ERROR) {

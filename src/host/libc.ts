@@ -1,5 +1,6 @@
 import koffi from 'koffi';
 import { errnoName, systemError } from './errno.js';
+import { callOnThread } from './native-call.js';
 import { enterNative, leaveNative } from './native-gate.js';
 
 /**
@@ -9,9 +10,6 @@ import { enterNative, leaveNative } from './native-gate.js';
 const libc = koffi.load(null);
 
 type Result = number | bigint;
-
-/** The arguments of calls that the thread pool is making. */
-const inFlight = new Set<readonly unknown[]>();
 
 /** Declares a call, looked up when it is first made: no libc has them all. */
 function declare(prototype: string) {
@@ -43,24 +41,11 @@ function declare(prototype: string) {
         leaveNative();
       }
     },
-    later(what: string, ...args: unknown[]): Promise<Result> {
-      return new Promise((resolve, reject) => {
-        // koffi takes addresses and keeps nothing alive: memory that only its call knows would be reused under it.
-        inFlight.add(args);
-        const settle = (error: unknown, result: Result) => {
-          inFlight.delete(args);
-          // koffi restores the call's own errno for the length of its callback.
-          if (error !== null && error !== undefined) reject(error);
-          else if (result === -1) reject(failed(what));
-          else resolve(result);
-        };
-        enterNative();
-        try {
-          call().async(...args, settle);
-        } finally {
-          leaveNative();
-        }
-      });
+    async later(what: string, ...args: unknown[]): Promise<Result> {
+      const check = (result: Result) => {
+        if (result === -1) throw failed(what);
+      };
+      return callOnThread(call(), args, { check });
     },
   };
 }

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type koffi from 'koffi';
+import { enterNative, leaveNative } from './native-gate.js';
 
 /** A function of a library, as koffi declares it. */
 export type Entry = ReturnType<ReturnType<typeof koffi.load>['func']>;
@@ -14,26 +15,51 @@ const most = Math.max(8, Math.min(64, availableParallelism() + 2));
 const inFlight = new Set<readonly unknown[]>();
 const waiting: (() => void)[] = [];
 
+/** What goes with a call, and is no argument of it. */
+export interface Surroundings<Result> {
+  /** What the function reaches by addresses: stays alive until it has returned. */
+  readonly memory?: readonly Uint8Array[];
+  /** Looks at the result while errno is still that of the call; what it throws is what the call rejects with. */
+  readonly check?: (result: Result) => void;
+}
+
 /**
- * Calls a function on one of koffi's threads, of which there are as many as cores.
- *
- * @param memory what the function reaches by addresses: stays alive until it has returned
+ * Calls a function on one of koffi's threads, of which there are as many as cores. The arguments stay alive until it has
+ * returned.
  */
-export function callOnThread(
+export function callOnThread<Result = unknown>(
   entry: Entry,
   args: readonly unknown[],
-  memory: readonly Uint8Array[] = [],
-): Promise<unknown> {
+  { memory = [], check }: Surroundings<Result> = {},
+): Promise<Result> {
   return new Promise((resolve, reject) => {
     const alive = [args, memory];
+    const ended = () => {
+      inFlight.delete(alive);
+      waiting.shift()?.();
+    };
+    const settle = (error: unknown, result: Result) => {
+      try {
+        if (error !== null && error !== undefined) throw error;
+        // koffi restores the call's own errno for the length of this callback.
+        check?.(result);
+        resolve(result);
+      } catch (failure) {
+        reject(failure);
+      }
+      ended();
+    };
     const start = () => {
       inFlight.add(alive);
-      entry.async(...args, (error: unknown, result: unknown) => {
-        inFlight.delete(alive);
-        waiting.shift()?.();
-        if (error !== null && error !== undefined) reject(error);
-        else resolve(result);
-      });
+      enterNative();
+      try {
+        entry.async(...args, settle);
+      } catch (error) {
+        reject(error);
+        ended();
+      } finally {
+        leaveNative();
+      }
     };
     if (inFlight.size < most) start();
     else waiting.push(start);
