@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { Errors } from '@oclif/core';
 import { DiskError } from '../error/disk-error.js';
 import { errnoMeaning, errnoOf } from '../host/errno.js';
@@ -28,8 +29,8 @@ export function explain(error: unknown): Failure {
     return { message: '', status: error.oclif.exit ?? 1, usage: false, causes: [], document: {} };
   }
   if (error instanceof Errors.CLIError) {
-    const tidy = tidied(error.message);
-    const said = tidy.charAt(0).toLowerCase() + tidy.slice(1);
+    const tidy = tidied(parserWords(error.message));
+    const said = /^[A-Z][a-z]/.test(tidy) ? tidy.charAt(0).toLowerCase() + tidy.slice(1) : tidy;
     return { message: said, status: 2, usage: true, causes, document: { code: 'USAGE', message: said } };
   }
   const errno = errnoOf(error);
@@ -44,6 +45,24 @@ export function explain(error: unknown): Failure {
   const message = `internal error: ${said}: this is a bug, please report it with the output of --verbose`;
   const stack = error instanceof Error && error.stack !== undefined ? [error.stack, ...causes] : causes;
   return { message, status: 1, usage: false, causes: stack, document: { code: 'INTERNAL', message } };
+}
+
+/** What oclif's parser says in a list, with colours, descriptions, values and advice: which arguments, which flags. */
+function parserWords(message: string): string {
+  const plain = stripVTControlCharacters(message);
+  if (/^Missing \d+ required arg/.test(plain)) {
+    // A name begins a line; what its description goes on with is indented.
+    const [, list = ''] = /:\n(.*?)(\n\n|\nSee more|$)/s.exec(plain) ?? [];
+    const names = [...list.matchAll(/^\S+/gm)].map(([name]) => name.toUpperCase());
+    return `${names.join(' and ')} missing`;
+  }
+  return plain
+    .replace(/^The following errors? occurred:\s*/, '')
+    .replaceAll(
+      /(--[\w-]+)(?:=[^\n]*?)? cannot also be provided when using (--[\w-]+)\n?/g,
+      '$2 and $1 do not go together; ',
+    )
+    .replace(/; (?=\s*(See more|$))/, '');
 }
 
 /** On one line, without what oclif's parser puts around a message, its own or that of a flag's parser. */

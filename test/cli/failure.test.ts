@@ -30,11 +30,29 @@ test('tells a program the code and every fact', () => {
 });
 
 test("calls oclif's own errors wrong usage, on one line", () => {
-  const { message, status } = explain(
-    new Errors.CLIError('Missing 1 required arg:\nimage  the disk image\nSee more help with --help'),
-  );
-  expect(message).toBe('missing 1 required arg: image the disk image');
+  const { message, status } = explain(new Errors.CLIError('Nonexistent flag: --x\nSee more help with --help'));
+  expect(message).toBe('nonexistent flag: --x');
   expect(status).toBe(2);
+});
+
+test('names the arguments that are missing, without what they mean and advice on flags', () => {
+  const list = 'device  the partition,\n        or volume\npath    the file';
+  const { message } = explain(
+    new Errors.CLIError(
+      `Missing 2 required args:\n${list}\n\nNote: --zero allows multiple values.\nAlternatively, "--"\nSee more help with --help`,
+    ),
+  );
+  expect(message).toBe('DEVICE and PATH missing');
+});
+
+test('names flags that do not go together, without their values', () => {
+  const one = '--dry-run=true cannot also be provided when using --undo';
+  const said = (list: string) =>
+    explain(new Errors.CLIError(`The following error occurred:\n  ${list}\nSee more help with --help`)).message;
+  expect(said(one)).toBe('--undo and --dry-run do not go together');
+  expect(said(`\u001b[2m${one}\n  --output=a b cannot also be provided when using --undo\u001b[22m`)).toBe(
+    '--undo and --dry-run do not go together; --undo and --output do not go together',
+  );
 });
 
 test('names the file of a system error', () => {
