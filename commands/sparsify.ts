@@ -50,6 +50,8 @@ A qcow2 image is changed by QEMU's own hand (qemu-nbd). Before that it is refuse
     },
     { description: 'Leave one filesystem alone', command: '<%= config.bin %> sparsify guest.img --ignore /dev/sda2' },
   ];
+  // oclif's own would be a paragraph of what excludes what.
+  static override usage = 'sparsify IMAGE... [--output OUT | --restore FILE] [FLAGS]';
   static override enableJsonFlag = true;
   static override args = {
     image: Args.string({

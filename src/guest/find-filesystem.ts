@@ -30,7 +30,8 @@ export function findFilesystem(guest: Guest, name: string): FoundFilesystem {
   return { volume, filesystem, doubts: [problem, hibernated, replayed].filter((text) => text !== undefined) };
 }
 
-function refusal({ disk, table }: Guest, { name, content }: Volume): DiskError {
+function refusal(guest: Guest, { name, content }: Volume): DiskError {
+  const { disk, table, volumes } = guest;
   const facts = { device: disk.name };
   const where = `${name} of ${disk.name}`;
   switch (content.kind) {
@@ -39,9 +40,14 @@ function refusal({ disk, table }: Guest, { name, content }: Volume): DiskError {
     case 'ambiguous':
       return new DiskError('UNSUPPORTED', `${where} could be ${content.types.join(' or ')}`, facts);
     case 'unknown': {
-      const whole = table.partitions.length > 0 && content.kind === 'unknown' && name === diskName;
-      const why = whole ? 'is the whole disk: name one of its partitions' : 'holds no filesystem that is known';
+      const whole = table.partitions.length > 0 && name === diskName;
+      const why = whole ? `is the whole disk: ${choice(volumes)}` : 'holds no filesystem that is known';
       return new DiskError('UNSUPPORTED', `${where} ${why}`, facts);
+    }
+    case 'physical-volume': {
+      const inside = volumes.filter(({ logical }) => logical !== undefined && logical.group === content.group);
+      const group = content.group === undefined ? 'a volume group' : `the volume group ${content.group}`;
+      return new DiskError('UNSUPPORTED', `${where} is a part of ${group}: ${choice(inside)}`, facts);
     }
     default:
       return new DiskError(
@@ -50,4 +56,11 @@ function refusal({ disk, table }: Guest, { name, content }: Volume): DiskError {
         facts,
       );
   }
+}
+
+/** Which to name instead. */
+function choice(volumes: readonly Volume[]): string {
+  const names = volumes.filter(({ content }) => content.kind === 'filesystem').map(({ name }) => name);
+  if (names.length === 0) return 'there is no filesystem in it whose files disktool reads';
+  return `name ${names.length === 1 ? '' : 'one of '}${names.slice(0, 20).join(', ')}${names.length > 20 ? ', …' : ''}`;
 }

@@ -24,6 +24,7 @@ export interface VolumeFreeSpace {
   readonly size: bigint;
   /** Absent where there is none that could be read. */
   readonly volume?: Volume | undefined;
+  /** Absent where it is not known: of what is no filesystem, or was replayed. */
   readonly usage?: Usage | undefined;
   /** Offsets on the disk. Empty for a volume that is left alone. */
   readonly free: RangeSet;
@@ -82,7 +83,8 @@ export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}
       : isWiped
         ? { free: RangeSet.empty }
         : await freeSpaceOf(guest, volume, options);
-    const usage = found.usage ?? (await usageOf(volume));
+    // What a superblock says that is older than its journal would not go with what is free.
+    const usage = found.replayed ? undefined : await usageOf(volume);
     const { name, content, device, placement } = volume;
     const size = device.facts.size;
     const free = placement.toDisk(found.free.clip(0n, size)).subtract(kept);
@@ -141,7 +143,7 @@ function refuseToWipe({ disk }: Guest, volume: Volume, kept: RangeSet): void {
   }
 }
 
-type Finding = Pick<VolumeFreeSpace, 'free' | 'usage' | 'leftAlone' | 'replayed'>;
+type Finding = Pick<VolumeFreeSpace, 'free' | 'leftAlone' | 'replayed'>;
 
 async function freeSpaceOf(guest: Guest, volume: Volume, options: FreeSpaceOptions): Promise<Finding> {
   const { content, problem } = volume;

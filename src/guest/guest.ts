@@ -86,9 +86,11 @@ export async function openGuest(
   }
   for (const partition of table.partitions) {
     const offset = min(partition.offset, disk.facts.size);
-    const device = new Slice(disk, offset, max(0n, min(partition.length, disk.facts.size - offset)));
+    const name = partitionName(partition.number);
+    const length = max(0n, min(partition.length, disk.facts.size - offset));
+    const device = new Slice(disk, offset, length, `${name} of ${disk.name}`);
     const placement = Placement.at(offset, device.facts.size);
-    const volume = { name: partitionName(partition.number), device, placement, partition };
+    const volume = { name, device, placement, partition };
     volumes.push(await openVolume({ ...volume, problem: problemOf(partition, disk) ?? claim }, signal));
   }
   const logical = await findLogicalVolumes(disk, volumes, signal);

@@ -55,7 +55,12 @@ export class TreeFolder implements Disposable {
   static open(path: string): TreeFolder {
     const flags = constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC;
     const fd = Number(tryCall('openat', AT_FDCWD, path, flags, 0));
-    if (fd < 0) throw systemError(`open the folder ${path}`, errnoName(-fd), { device: path });
+    if (fd < 0) {
+      const errno = errnoName(-fd);
+      if (errno === 'ENOENT')
+        throw new DiskError('NOT_FOUND', `${path}: there is no such folder: make it first`, { errno });
+      throw systemError(`open the folder ${path}`, errno, { device: path });
+    }
     return new TreeFolder(fd, path);
   }
 

@@ -25,7 +25,10 @@ export async function cat(
   await using files = await openFiles(image, device, options, context);
   const file = await files.filesystem.open(path, { signal });
   const facts = { device: image };
-  if (file.type !== 'file') throw new DiskError('USAGE', `${path} is no regular file but a ${file.type}`, facts);
+  if (file.type !== 'file') {
+    const advice = file.type === 'directory' ? ': list it by ls, or copy it by copy-out' : '';
+    throw new DiskError('USAGE', `${path} is no regular file but a ${file.type}${advice}`, facts);
+  }
   if (file.refused !== undefined) throw new DiskError('UNSUPPORTED', `${path}: ${file.refused}`, facts);
   await using content = await file.content({ signal });
   try {

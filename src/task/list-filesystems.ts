@@ -45,7 +45,10 @@ export interface Entry {
   readonly reason?: string | undefined;
   /** Why nothing of it may be changed in place. */
   readonly problem?: string | undefined;
-  /** The disk of a partition or what is in it, the volume group of a logical volume. */
+  /**
+   * The disk of a partition or what is in it, the volume group of a logical volume, the physical volumes of a volume
+   * group with commas between them.
+   */
   readonly parent: string;
   /** Only of a partition. */
   readonly partition?: PartitionFacts | undefined;
@@ -197,10 +200,17 @@ function containers(guest: Guest): Entry[] {
       uuid,
       size,
       problem,
-      parent: '',
+      parent: physicalVolumesOf(guest, name).join(','),
     }),
   );
   return [...partitions, ...logical, ...groups, device];
+}
+
+/** The names of what a volume group lies in. */
+function physicalVolumesOf({ volumes }: Guest, group: string): string[] {
+  return volumes
+    .filter(({ content }) => content.kind === 'physical-volume' && content.group === group)
+    .map(({ name }) => name);
 }
 
 /** `0x83` as the byte that it is. */

@@ -61,7 +61,7 @@ describe('cat', () => {
   it('refuses what is no file, with the reason', async () => {
     const { path } = await image(files);
     const refusals: [string, number, string][] = [
-      ['/etc', 2, '/etc is no regular file but a directory'],
+      ['/etc', 2, '/etc is no regular file but a directory: list it by ls, or copy it by copy-out'],
       ['/etc/hostname/', 1, '/etc/hostname/: a part of it is no directory'],
       ['/etc/nothing', 1, '/etc/nothing: there is no such file'],
       ['/etc/round', 1, '/etc/round: symbolic links lead in a circle'],
@@ -235,7 +235,7 @@ describe('copy-out', () => {
   it('refuses a folder that is not there, two files of one name, and no folder at all', async () => {
     const { path, folder } = await image({ ...files, 'other/hostname': 'x' });
     const refusals: [readonly string[], number, string][] = [
-      [['/etc', join(folder, 'nowhere')], 1, 'open the folder'],
+      [['/etc', join(folder, 'nowhere')], 1, 'nowhere: there is no such folder: make it first'],
       [['/etc/hostname', '/other/hostname', folder], 2, 'have one name'],
       [['/etc/..', folder], 2, 'ends in no name'],
       [['/etc'], 2, 'last the folder'],

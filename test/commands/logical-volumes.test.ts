@@ -54,7 +54,7 @@ describe('a logical volume stands wherever a partition does', () => {
         ['/dev/sda2', 'partition', '', '/dev/sda'],
         ['/dev/vg-0/root', 'lv', '', 'vg-0'],
         ['/dev/vg-0/home', 'lv', '', 'vg-0'],
-        ['vg-0', 'vg', '', ''],
+        ['vg-0', 'vg', '', '/dev/sda1,/dev/sda2'],
         ['/dev/sda', 'device', '', ''],
       ],
     );

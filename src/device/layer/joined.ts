@@ -15,7 +15,7 @@ import { Slice } from './slice.js';
 /** The volume with this placement on a disk: in a row it is a part of it as any other, which keeps what is faster so. */
 export function placedOn(disk: BlockDevice, placement: Placement, name: string): BlockDevice {
   const { offset, size } = placement;
-  return offset === undefined ? new Joined(disk, placement, name) : new Slice(disk, offset, size);
+  return offset === undefined ? new Joined(disk, placement, name) : new Slice(disk, offset, size, name);
 }
 
 /**

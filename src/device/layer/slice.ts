@@ -21,15 +21,17 @@ export class Slice extends BlockDevice {
   /**
    * @param offset bytes from the start of `below`
    * @param length bytes
+   * @param name what its user calls it, where there is such a word
    * @throws {DiskError} USAGE when the window passes the end
    */
   constructor(
     private readonly below: BlockDevice,
     private readonly offset: Bytes,
     length: Bytes,
+    name = `slice[${offset}+${length}] of ${below.name}`,
   ) {
     super();
-    this.name = `slice[${offset}+${length}] of ${below.name}`;
+    this.name = name;
     if (offset < 0n || length < 0n || offset + length > below.facts.size) {
       throw new DiskError('USAGE', `${this.name} passes its end (${below.facts.size} bytes)`, {
         device: below.name,

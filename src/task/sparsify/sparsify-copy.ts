@@ -90,7 +90,7 @@ async function refuseDifference(
   const before = await digestUsed(source, left, context);
   await using copy = await openImage(output, { access: 'read', format, signal, onWarning });
   // What lies behind the copy on a longer device is none of it.
-  const after = await digestUsed(new Slice(copy, 0n, size), left, context);
+  const after = await digestUsed(new Slice(copy, 0n, size, output), left, context);
   const where = differenceInUse(source, left, before, after);
   if (where === undefined) return before.sum().toString('hex');
   throw new DiskError('IO', `${output}: ${where}, differs from ${source.name}: make the copy again`, {
