@@ -134,9 +134,9 @@ needs({ programs: guestDiskPrograms, slow: true })(
   async () => {
     const disk = await guest(160 * MiB);
     let cut = 0;
-    for (let i = 0; i < 12; i++) if (await cutOff(disk, 'SIGKILL', 'giving back', i * 20)) cut++;
-    for (let i = 0; i < 4; i++) if (await cutOff(disk, 'SIGKILL', 'hashing', i * 80)) cut++;
-    expect(cut).toBeGreaterThan(3);
+    for (let i = 0; i < 6; i++) if (await cutOff(disk, 'SIGKILL', 'giving back', i * 40)) cut++;
+    for (let i = 0; i < 2; i++) if (await cutOff(disk, 'SIGKILL', 'hashing', i * 160)) cut++;
+    expect(cut).toBeGreaterThan(1);
   },
   600_000,
 );
@@ -150,9 +150,9 @@ needs({ programs: guestDiskPrograms, slow: true })(
     await run('cp', ['--sparse=always', image, given]);
     const args = ['sparsify', '--restore', undo, image];
     let cut = 0;
-    for (let i = 0; i < 12; i++) {
+    for (let i = 0; i < 6; i++) {
       await run('cp', ['--sparse=always', given, image]);
-      await stopped(args, 'SIGKILL', i % 2 === 0 ? 'putting back' : 'looking at', i * 10);
+      await stopped(args, 'SIGKILL', i % 2 === 0 ? 'putting back' : 'looking at', i * 20);
       if ((await differ(image, given)) && (await differ(image, original))) cut++;
       expect(await disktool(args)).toMatchObject({ status: 0 });
       await run('cmp', [image, original]);
