@@ -58,7 +58,17 @@ const exitStatuses: readonly (readonly [string, string])[] = [
   ['128+n', 'Ended by signal n.'],
 ];
 
-/** Of a verb whose status is an answer. */
+/** Verbs that leave filesystems alone for their state. */
+const judgesStates: readonly string[] = ['copy', 'sparsify', 'zerofill'];
+/** Of all others. */
+const plainStatuses: typeof exitStatuses = [
+  ['0', 'Done.'],
+  ['1', 'Failed.'],
+  ['2', 'Wrong usage.'],
+  ['128+n', 'Ended by signal n.'],
+];
+
+/** Of a verb whose status is an answer, or somebody else's. */
 const ownStatuses: Readonly<Record<string, typeof exitStatuses>> = {
   compare: [
     ['0', 'The images are the same.'],
@@ -67,6 +77,12 @@ const ownStatuses: Readonly<Record<string, typeof exitStatuses>> = {
     ['3', 'What an image has allocated cannot be told.'],
     ['4', 'An image cannot be read.'],
     ['128+n', 'Ended by signal n.'],
+  ],
+  serve: [
+    ['0', 'Ended in good order, by a signal too. What --free-as-holes leaves alone is a warning.'],
+    ['1', 'Failed.'],
+    ['2', 'Wrong usage.'],
+    ['n', 'With --run: that of the command.'],
   ],
   'copy-out': [
     ['0', 'Done.'],
@@ -122,7 +138,7 @@ function page(command: ManifestCommand, all: readonly ManifestCommand[], release
       ),
     section('OPTIONS', ...flags.flatMap(option)),
     examples.length > 0 && section('EXAMPLES', ...examples.flatMap((example, i) => exampleLines(example, id, i === 0))),
-    statuses(ownStatuses[id]),
+    statuses(ownStatuses[id] ?? (judgesStates.includes(id) ? exitStatuses : plainStatuses)),
     section('SEE ALSO', references(['', ...all.map((other) => other.id).filter((other) => other !== id)])),
   );
   return { file: `disktool-${id}.1`, text: `${text}\n` };
