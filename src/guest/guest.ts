@@ -102,7 +102,7 @@ export async function openGuest(
     left: logical.left,
     groups: logical.groups,
     warnings: [...table.warnings, ...(claim === undefined ? [] : [claim])],
-    hibernated: hibernationOf(all),
+    hibernated: hibernationOf(all) ?? (logical.tooMany && `it may be: ${logical.tooMany}`),
   };
 }
 

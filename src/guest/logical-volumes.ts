@@ -14,7 +14,12 @@ export interface Logical {
   readonly volumes: readonly Volume[];
   readonly left: readonly LeftVolume[];
   readonly groups: readonly VolumeGroup[];
+  /** Set when there are more of them than are looked into: then one of those may hold a hibernation image. */
+  readonly tooMany?: string | undefined;
 }
+
+/** Logical volumes of a disk that are looked into: each is read in some dozens of places. */
+const mostVolumes = 1024;
 
 /**
  * Finds the logical volumes of LVM2 on a disk.
@@ -35,14 +40,19 @@ export async function findLogicalVolumes(
     }),
   );
   const { groups, physicalVolumes } = await readVolumeGroups([...candidates.values()], { signal });
+  const count = groups.reduce((sum, { logicalVolumes }) => sum + logicalVolumes.length, 0);
+  const tooMany =
+    count > mostVolumes
+      ? `the disk has ${count} logical volumes: more than ${mostVolumes} are not looked into`
+      : undefined;
   const volumes: Volume[] = [];
   const left: LeftVolume[] = [];
   for (const group of groups) {
     for (const { name: short, uuid, type, size, placement, leftAlone } of group.logicalVolumes) {
       const name = logicalVolumeName(group.name, short);
       const logical = { group: group.name, name: short, uuid, type };
-      if (placement === undefined) {
-        left.push({ name, size, logical, reason: leftAlone ?? 'it is not known where it lies' });
+      if (placement === undefined || tooMany !== undefined) {
+        left.push({ name, size, logical, reason: leftAlone ?? tooMany ?? 'it is not known where it lies' });
         continue;
       }
       const device = placedOn(disk, placement, `${name} of ${disk.name}`);
@@ -56,9 +66,12 @@ export async function findLogicalVolumes(
     const candidate = candidates.get(volume);
     const found = candidate && physicalVolumes.get(candidate);
     if (found === undefined) return volume;
-    return { ...volume, content: { kind: 'physical-volume', type: physicalType, ...found } };
+    const { free, leftAlone, ...facts } = found;
+    const kept =
+      tooMany === undefined ? { free, leftAlone } : { leftAlone: { kind: 'refused', reason: tooMany } as const };
+    return { ...volume, content: { kind: 'physical-volume', type: physicalType, ...facts, ...kept } };
   });
-  return { partitions: known, volumes, left, groups };
+  return { partitions: known, volumes, left, groups, tooMany };
 }
 
 /** As blkid spells it. */

@@ -104,6 +104,30 @@ describe('nothing is free in a volume group that', () => {
     });
   }
 
+  it('has more volumes than are looked into, one of which may hold a hibernation image', async () => {
+    const disk = await lvmDisk({
+      partitions: [[1, 30]],
+      commands: ['pvcreate -y $1', 'vgcreate -y -s 4k vg $1', 'lvcreate -n fs -l 1 vg'],
+    });
+    for (const start of disk.starts) {
+      await editText(disk.image, start, (text) =>
+        text.replace(/fs \{[\s\S]*?\n\}\n\}/, (volume) =>
+          Array.from({ length: 1025 }, (_, i) =>
+            volume
+              .replace('fs {', `fs${i} {`)
+              .replace(/id = "....../, `id = "${String(i).padStart(6, '0')}`)
+              .replace('"pv0", 0', `"pv0", ${i}`),
+          ).join('\n'),
+        ),
+      );
+    }
+    await expectRefused(disk.image, /1025 logical volumes/);
+    const { guest } = await read(disk.image);
+    expect(guest.left).toHaveLength(1025);
+    expect(guest.volumes).toHaveLength(1);
+    expect(guest.hibernated).toMatch(/^it may be: /);
+  });
+
   it('was exported', async () => {
     const disk = await twoVolumes(['vgexport vg']);
     await expectRefused(disk.image, /exported/);

@@ -75,6 +75,6 @@ export const initialCrc = 0xf597a6cf;
 /** Bytes: longer text is not read; two thousand volumes take one MiB. */
 export const textLimit = 4 * 1024 * 1024;
 /** Bytes of text on one disk, all copies together, that are read. */
-export const textsLimit = 16 * 1024 * 1024;
+export const textsLimit = 4 * 1024 * 1024;
 /** LVM2 has no more than one at each end. pvcreate(8), --metadatacopies. */
 export const metadataAreasLimit = 2;
