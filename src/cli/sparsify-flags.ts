@@ -20,7 +20,11 @@ export const sparsifyFlags = {
     summary: 'write a copy to this file (a raw one to a block device or NBD URI too), and leave the image as it is',
     helpValue: 'OUT',
   }),
-  'dry-run': Flags.boolean({ char: 'n', summary: 'say what would be given back (zeros apart), and change nothing' }),
+  'dry-run': Flags.boolean({
+    char: 'n',
+    summary: 'say what would be given back (zeros apart), and change nothing',
+    exclusive: ['output'],
+  }),
   ...freeSpaceFlags,
   zero: Flags.string({
     summary: 'give up all that is in this partition or logical volume',
@@ -104,7 +108,7 @@ export function sparsifyAsked(images: readonly string[], flags: SparsifyFlags): 
     return { what: 'restore', undo: restore, options: { dryRun, force, format: flags.format } };
   }
   const common = { ...sourceOf(flags), ...freeSpaceOf(flags), zero, force, verify };
-  return output === undefined || dryRun
+  return output === undefined
     ? { what: 'in-place', options: { ...common, dryRun, scan, discard, undo } }
     : { what: 'copy', output, options: { ...common, ...conversionOf(flags) } };
 }

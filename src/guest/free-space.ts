@@ -44,6 +44,8 @@ export interface LeftAlone {
    * takes apart. `ignored`: by the user's wish.
    */
   readonly kind: 'refused' | 'unsupported' | 'ignored';
+  /** Set when it is the guest that sleeps. */
+  readonly hibernated?: boolean | undefined;
 }
 
 export interface FreeSpaceOptions {
@@ -73,29 +75,38 @@ export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}
   const kept = bytesOf(ignored);
   for (const volume of wiped) refuseToWipe(guest, volume, kept);
   const givenUp = bytesOf(wiped);
-  const volumes: VolumeFreeSpace[] = [];
+  const found: VolumeFreeSpace[] = [];
   for (const volume of guest.volumes) {
     // What lies in another volume shares its fate.
     const isKept = ignored.has(volume) || (isWithin(volume) && meet(volume, kept));
     const isWiped = wiped.has(volume) || (isWithin(volume) && meet(volume, givenUp));
-    const found: Finding = isKept
+    const finding: Finding = isKept
       ? leaveAlone('ignored', 'ignored, as asked')
       : isWiped
         ? { free: RangeSet.empty }
         : await freeSpaceOf(guest, volume, options);
     // What a superblock says that is older than its journal would not go with what is free.
-    const usage = found.replayed ? undefined : await usageOf(volume);
+    const usage = finding.replayed ? undefined : await usageOf(volume);
     const { name, content, device, placement } = volume;
     const size = device.facts.size;
-    const free = placement.toDisk(found.free.clip(0n, size)).subtract(kept);
-    volumes.push({ name, type: typeOfContent(content), size, volume, ...found, usage, free, wiped: isWiped });
+    const free = placement.toDisk(finding.free.clip(0n, size)).subtract(kept);
+    found.push({ name, type: typeOfContent(content), size, volume, ...finding, usage, free, wiped: isWiped });
   }
-  if (options.unpartitioned === true) volumes.push(await unpartitioned(guest, kept, options.signal));
+  if (options.unpartitioned === true) found.push(await unpartitioned(guest, kept, options.signal));
+  const volumes = unlessAsleep(found);
   return {
     volumes: [...volumes, ...guest.left.map(describeLeft)],
     free: volumes.reduce((all, { free }) => all.union(free), RangeSet.empty),
     wiped: givenUp,
   };
+}
+
+/** A guest that turns out to sleep, by a swap file in one of its filesystems, has them all in its memory. */
+function unlessAsleep(volumes: readonly VolumeFreeSpace[]): readonly VolumeFreeSpace[] {
+  const asleep = volumes.find(({ leftAlone }) => leftAlone?.hibernated === true);
+  if (asleep === undefined) return volumes;
+  const why = leaveAlone('refused', `the guest is hibernated: ${asleep.name} holds its hibernation image`);
+  return volumes.map((volume) => (volume.free.count === 0 ? volume : { ...volume, ...why, replayed: undefined }));
 }
 
 function bytesOf(volumes: Iterable<Volume>): RangeSet {
@@ -206,7 +217,10 @@ async function freeSpaceOfFilesystem(
     return replayed ? { free, replayed } : { free };
   } catch (error) {
     // What the metadata contradicts is not free; the rest of the disk is another matter.
-    if (hasCode(error, 'CORRUPT', 'UNSAFE')) return leaveAlone('refused', error.message);
+    if (hasCode(error, 'CORRUPT', 'UNSAFE')) {
+      const hibernated = error.facts.reason === 'hibernated' ? { hibernated: true } : {};
+      return { free: RangeSet.empty, leftAlone: { kind: 'refused', reason: error.message, ...hibernated } };
+    }
     if (hasCode(error, 'UNSUPPORTED')) return leaveAlone('unsupported', error.message);
     throw error;
   }
