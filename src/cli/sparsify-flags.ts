@@ -6,7 +6,7 @@ import type { SparsifyCopyOptions } from '../task/sparsify/sparsify-copy.js';
 import type { RestoreOptions } from '../task/sparsify/undo/restore.js';
 import { conversionFlags, conversionOf, saidOfConversion } from './conversion-flags.js';
 import { imageFlags, sourceOf, strict } from './flags.js';
-import { freeSpaceFlags, freeSpaceOf } from './free-space-flags.js';
+import { freeSpaceFlags, freeSpaceOf, saidOfFreeSpace } from './free-space-flags.js';
 
 /** The flags of `sparsify`, and what they ask for. */
 
@@ -47,7 +47,7 @@ export const sparsifyFlags = {
     description:
       'Only into a disk whose bytes in use are those of then, and only where it still reads as zeros: else nothing is changed. It can be stopped and done again; --dry-run says what it would do.',
     helpValue: 'FILE',
-    exclusive: ['output', 'undo', 'verify', 'zero', 'ignore', 'minimum', 'discard'],
+    exclusive: ['output', 'undo', 'verify', 'zero', 'discard'],
   }),
   discard: Flags.boolean({ summary: 'IMAGE may be a block device: have it discard what is free' }),
   force: Flags.boolean({
@@ -103,6 +103,8 @@ export function sparsifyAsked(images: readonly string[], flags: SparsifyFlags): 
     );
   }
   if (restore !== undefined) {
+    const ofFreeSpace = saidOfFreeSpace(flags);
+    if (ofFreeSpace !== undefined) throw new DiskError('USAGE', `${ofFreeSpace} and --restore do not go together`);
     if (flags.snapshot !== undefined)
       throw new DiskError('USAGE', '--snapshot: a snapshot is only read, never changed');
     return { what: 'restore', undo: restore, options: { dryRun, force, format: flags.format } };

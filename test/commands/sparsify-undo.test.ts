@@ -78,6 +78,9 @@ it('refuses what does not go together with status 2', async () => {
     [['sparsify', '--restore', 'u', '--undo', 'v', 'a'], '--undo'],
     [['sparsify', '--restore', 'u', '--zero', 'sda1', 'a'], '--zero'],
     [['sparsify', '--restore', 'u', '--snapshot', 's', 'a'], '--snapshot'],
+    [['sparsify', '--restore', 'u', '--ignore', 'sda1', 'a'], '--ignore'],
+    [['sparsify', '--restore', 'u', '--no-replay', 'a'], '--no-replay'],
+    [['sparsify', '--output', 'o', '--dry-run', 'a'], '--dry-run'],
     [['sparsify', '--restore', 'u', '-U', '-n', 'a'], '--force-share'],
     [['copy', '--verify', 'a', 'b'], '--sparsify'],
   ] as const) {

@@ -25,7 +25,7 @@ export interface BlockRun {
  * the map each before what it covers. What is named nowhere is a hole. There may be blocks past the file's size. They are
  * no more than the filesystem has: a small one does not describe files, or maps of them, without end.
  *
- * @throws {DiskError} CORRUPT; USAGE for an inode that keeps no blocks, see {@link hasBlocks}; IO, CANCELLED
+ * @throws {DiskError} CORRUPT, also for an inode whose content lies in itself; IO, CANCELLED
  */
 export async function* blockRuns(
   volume: ExtVolume,
@@ -33,7 +33,7 @@ export async function* blockRuns(
   options: RequestOptions = {},
 ): AsyncGenerator<BlockRun, void, undefined> {
   if (inodeFlags.has(inode.flags, 'INLINE_DATA')) {
-    throw new DiskError('USAGE', `ext4 inode ${inode.number}: its content lies in itself, and has no blocks`);
+    throw DiskError.corrupt({ ...inode.place, field: 'i_flags', actual: 'INLINE_DATA', expected: 'a map of blocks' });
   }
   const extents = inodeFlags.has(inode.flags, 'EXTENTS');
   const runs = extents ? readExtentTree(volume, inode, options) : readBlockMap(volume, inode, options);
