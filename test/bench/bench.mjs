@@ -1,10 +1,10 @@
-// disktool beside the peers that are installed, in one run: `npm run bench [-- free-space|sparsify|copy|convert|download …]`.
-import { rmSync } from 'node:fs';
+// disktool beside the peers that are installed, in one run: `npm run bench [-- free-space|sparsify|copy|convert|files …]`.
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { allocated, makeGuestDisk, rootOffset } from './guest-disk.mjs';
 import { benchFolder, compare, disktoolCommand, has, sh, wantedSuites } from './measure.mjs';
 
-const suites = { metadata, 'free-space': freeSpace, sparsify, copy, convert, download };
+const suites = { metadata, 'free-space': freeSpace, sparsify, copy, convert, download, files };
 const wanted = wantedSuites(suites);
 const folder = benchFolder();
 
@@ -142,4 +142,29 @@ function download() {
     'dd conv=sparse': { prepare, command: dd, figure },
   });
   prepare();
+}
+
+/** Which file lies where, of 100,000 files: filefrag asks the kernel, through a mount that only root can make. */
+function files() {
+  const tree = join(folder, 'tree');
+  const disk = join(folder, 'files.img');
+  for (let i = 0; i < 100_000; i++) {
+    const place = join(tree, `${i % 20}`, `${Math.floor(i / 100)}`);
+    if (i % 100 < 20) mkdirSync(place, { recursive: true });
+    writeFileSync(join(place, `file-${i}.conf`), 'x'.repeat((i * 37) % 3000));
+  }
+  sh(`mke2fs -Fq -t ext4 -N 150000 -d ${tree} ${disk} 1G; rm -rf ${tree}; cat ${disk} > /dev/null`);
+  const mountPoint = join(folder, 'mount');
+  mkdirSync(mountPoint);
+  const byMount = `mount -o loop,ro ${disk} ${mountPoint}; trap 'umount ${mountPoint}' EXIT;`;
+  compare('map 100,000 files', {
+    'disktool bmap': { command: `${disktool} bmap --quiet ${disk}` },
+    ...(has('filefrag') &&
+      process.getuid() === 0 && {
+        'filefrag over a mount': {
+          command: `${byMount} find ${mountPoint} -type f -exec filefrag -e {} + > /dev/null`,
+        },
+      }),
+  });
+  rmSync(disk);
 }

@@ -1,0 +1,49 @@
+import { Flags } from '@oclif/core';
+import { BaseCommand } from '../src/cli/base-command.js';
+import { imageArg, imageFlags, sourceOf } from '../src/cli/flags.js';
+import { streamOut } from '../src/cli/stream-out.js';
+import { blockMapAsJson, describeCounts, mapAsLines } from '../src/cli/view/block-map.js';
+import { blockMap } from '../src/task/block-map/block-map.js';
+import { openTextOutput } from '../src/task/output/text-output.js';
+
+export default class Bmap extends BaseCommand<typeof Bmap> {
+  static override summary = 'say which file lies where on a disk';
+  static override description =
+    `Writes a line for every extent of every file of a guest, in the format of virt-bmap: number of the disk, start and end (exclusive) in hexadecimal bytes, kind, device, path. They are sorted by their start, a large range before those within it.
+
+Kinds: v the whole disk, p a partition or logical volume, f a file, d a directory, m metadata (of a file, with its path: blocks of its map or of its extended attributes), s swap space, u free space (--free). Each name of a file has lines of its own. What lies in an inode itself is part of the metadata. Paths have control characters, backslashes and what is no UTF-8 as escapes.
+
+A filesystem that disktool reads no files of, or that is in a state in which it cannot be believed, is left out and named; the status is then 3. The journal of one that was not unmounted is replayed in memory.`;
+  static override examples = [
+    { description: 'Map a disk', command: '<%= config.bin %> bmap guest.img --output guest.map' },
+    { description: 'See who owns the blocks of a disk', command: '<%= config.bin %> bmap --free guest.img | less' },
+  ];
+  static override enableJsonFlag = true;
+  static override args = { image: imageArg() };
+  static override flags = {
+    output: Flags.string({ char: 'o', summary: 'write the map to this file', helpValue: 'MAP' }),
+    force: Flags.boolean({ char: 'f', summary: 'replace MAP if it is there already' }),
+    free: Flags.boolean({ summary: 'say what is free as well' }),
+    ...imageFlags,
+  };
+
+  async run(): Promise<void> {
+    const { image } = this.args;
+    const { output, force: replace, free } = this.flags;
+    const { signal, onWarning } = this.context;
+    const to = output === undefined ? undefined : await openTextOutput(output, { replace, signal, onWarning });
+    let map: Awaited<ReturnType<typeof blockMap>>;
+    try {
+      map = await this.withProgress(`bmap ${image}`, (context) =>
+        blockMap(image, { ...sourceOf(this.flags), free }, context),
+      );
+    } catch (error) {
+      await to?.discard();
+      throw error;
+    }
+    if (map.leftOut.length > 0) this.status = 3;
+    this.streams = true;
+    await streamOut(this.jsonEnabled() ? blockMapAsJson(map) : mapAsLines(map), this.signal, to);
+    this.note(describeCounts(map.counts));
+  }
+}
