@@ -24,18 +24,17 @@ export async function* readDirectory(
 ): AsyncGenerator<RawEntry, void, undefined> {
   const encrypted = inodeFlags.has(inode.flags, 'ENCRYPT');
   for await (const { region, start, place, first } of regions(volume, inode, options)) {
-    let position = 0;
+    let dotsSeen = first ? 0 : dots.length;
     for (const entry of entriesIn(region, start, place)) {
-      const dot = first ? position++ : 2;
-      if (dot < 2) checkDot(inode, entry, dot, place);
+      if (dotsSeen < dots.length) checkDot(inode, entry, dotsSeen++, place);
       else {
         // A name that is encrypted may hold any bytes.
         if (!encrypted) checkName(entry, place);
         yield entry;
       }
     }
-    if (first && position < 2) {
-      throw DiskError.corrupt({ ...place, field: 'its first entries', actual: position, expected: '"." and ".."' });
+    if (dotsSeen < dots.length) {
+      throw DiskError.corrupt({ ...place, field: 'its first entries', actual: dotsSeen, expected: '"." and ".."' });
     }
   }
 }

@@ -95,6 +95,7 @@ class Ext implements Filesystem {
       return await ExtVolume.open(recovered.view, recovered.superblock, options);
     }
     this.#mustBeClean();
+    await refuseForgottenJournal(device, superblock, options);
     return await ExtVolume.open(device, superblock, options);
   }
 

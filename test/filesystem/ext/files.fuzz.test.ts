@@ -45,7 +45,8 @@ async function make(mke2fs: string): Promise<{ path: string; places: readonly nu
 }
 
 async function structures(path: string): Promise<readonly number[]> {
-  const places: number[] = [];
+  // The superblock, up to where most of its fields end.
+  const places = Array.from({ length: 0x280 }, (_, at) => 1024 + at);
   await using device = await inMemory(path, BigInt(readFileSync(path).length));
   for await (const { path: name, file } of (await openExt(device)).walk()) {
     const { inode, inodeSize, map } = await placesOf(device, name.toString());
