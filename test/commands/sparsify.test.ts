@@ -106,7 +106,7 @@ it('exits with 1 when both copies of the partition table are damaged', async () 
 });
 
 it('exits with 2 for wrong usage, in one document under --json', async () => {
-  expect(await disktool(['sparsify'])).toMatchObject({ status: 2, stderr: expect.stringContaining('image') });
+  expect(await disktool(['sparsify'])).toMatchObject({ status: 2, stderr: expect.stringContaining('IMAGE missing') });
   const { status, stdout } = await disktool(['sparsify', '--json', '--minimum', 'x', 'a.img']);
   expect(status).toBe(2);
   expect(JSON.parse(stdout)).toEqual({
