@@ -32,7 +32,13 @@ const recipes: Record<string, DirtyRecipe> = {
 };
 const quick = ['ext3 of 1 KiB blocks', 'ext4 of 4 KiB blocks'];
 /** Each of their features is in one of the others. */
-const nightly = ['ext3 of 4 KiB blocks', 'ext4 of 1 KiB blocks', 'ext4 without metadata_csum'];
+const nightly = [
+  'ext3 of 4 KiB blocks',
+  'ext4 of 1 KiB blocks',
+  'ext4 without 64bit',
+  'ext4 without metadata_csum',
+  'ext4 in small groups, with orphan_file',
+];
 
 async function freeSpaceOf(path: string): Promise<RangeSet> {
   await using device = await openRaw(path);

@@ -50,7 +50,7 @@ for (const [name, mke2fs] of [
   ['ext3', '-t ext3 -b 1024 -J size=1'],
 ] as const) {
   // Where files share blocks, a copy shows the image as it is at one moment: what a crash would leave.
-  needs({ programs, root: true, slow: true })(
+  needs({ programs, root: true, slow: true, nightly: name === 'ext4 of 4 KiB blocks' })(
     `${name}: whenever the guest crashes, its journal is replayed as debugfs does, and free space is free`,
     async () => {
       const { mountPoint: host } = await mounted('btrfs', 512 << 20);
