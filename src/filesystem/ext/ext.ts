@@ -61,8 +61,8 @@ class Ext implements Filesystem {
     const { device, superblock, state } = this;
     if (replay && isReplayable(state)) return await recoveredFreeSpace(device, superblock, options);
     this.#mustBeClean();
-    await refuseForgottenJournal(device, superblock, options);
-    return await readFreeSpace(device, superblock, options);
+    const { groups } = await this.#files(options);
+    return await readFreeSpace(device, superblock, { ...options, groups });
   }
 
   async open(path: string, options: LookupOptions = {}): Promise<FileObject> {
@@ -90,13 +90,11 @@ class Ext implements Filesystem {
 
   async #openVolume(options: RequestOptions): Promise<ExtVolume> {
     const { device, superblock, state } = this;
-    if (isReplayable(state)) {
-      const recovered = await recover(device, superblock, options);
-      return await ExtVolume.open(recovered.view, recovered.superblock, options);
-    }
+    if (isReplayable(state)) return (await recover(device, superblock, options)).after;
     this.#mustBeClean();
-    await refuseForgottenJournal(device, superblock, options);
-    return await ExtVolume.open(device, superblock, options);
+    const volume = await ExtVolume.open(device, superblock, options);
+    await refuseForgottenJournal(volume, options);
+    return volume;
   }
 
   /** In any other state, what its metadata says on the disk need not be true. */

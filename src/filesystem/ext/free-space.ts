@@ -22,6 +22,8 @@ export interface ReadFreeSpaceOptions extends RequestOptions {
    * reader that asks has found free may be believed.
    */
   readonly verify?: boolean | undefined;
+  /** The descriptors, where they have been read already. */
+  readonly groups?: readonly Group[] | undefined;
 }
 
 /**
@@ -33,7 +35,7 @@ export interface ReadFreeSpaceOptions extends RequestOptions {
 export async function readFreeSpace(
   device: BlockDevice,
   superblock: Superblock,
-  { verify = true, ...options }: ReadFreeSpaceOptions,
+  { verify = true, groups: known, ...options }: ReadFreeSpaceOptions,
 ): Promise<RangeSet> {
   const size = BigInt(superblock.blockCount) * BigInt(superblock.blockSize);
   if (size > device.facts.size) {
@@ -45,7 +47,7 @@ export async function readFreeSpace(
       expected: `at most ${device.facts.size / BigInt(superblock.blockSize)}`,
     });
   }
-  const groups = await readGroups(device, superblock, options);
+  const groups = known ?? (await readGroups(device, superblock, options));
   const fixed = fixedMetadata(device, superblock, groups);
   const free = new RangeSetBuilder();
   const untouched = new Uint8Array(superblock.blockSize);

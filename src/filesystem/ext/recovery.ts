@@ -10,11 +10,11 @@ import { readSuperblock, type Superblock } from './superblock.js';
 import { hibernatedSwapFile } from './swap-file.js';
 import { ExtVolume } from './volume.js';
 
-/** A filesystem as it will be when its journal has been replayed. */
+/** A filesystem as it is, and as it will be when its journal has been replayed. */
 export interface Recovered {
-  /** Its device, with what the journal writes: in memory, nothing is written. It borrows the device. */
-  readonly view: BlockDevice;
-  readonly superblock: Superblock;
+  readonly before: ExtVolume;
+  /** On a view of its device, with what the journal writes: in memory, nothing is written. It borrows the device. */
+  readonly after: ExtVolume;
   /** Bytes of the journal, and of what says where it lies. */
   readonly own: RangeSet;
 }
@@ -31,18 +31,18 @@ export async function recover(
   options: RequestOptions,
 ): Promise<Recovered> {
   return await refusingIrregular(async () => {
-    const volume = await ExtVolume.open(device, superblock, options);
-    const journal = await openJournal(volume, options);
-    const view = await replayJournal(volume, journal);
-    const after = await readSuperblock(view, options);
-    await refuseUnclean(view, after, options);
-    const recovered = await ExtVolume.open(view, after, options);
-    await refuseHibernated(recovered, options);
-    const file = await JournalFile.open(recovered, options);
-    if (!file.isWhere(journal.file) || after.blockSize !== superblock.blockSize) {
+    const before = await ExtVolume.open(device, superblock, options);
+    const journal = await openJournal(before, options);
+    const view = await replayJournal(before, journal);
+    const replayed = await readSuperblock(view, options);
+    await refuseUnclean(view, replayed, options);
+    const after = await ExtVolume.open(view, replayed, options);
+    await refuseHibernated(after, options);
+    const file = await JournalFile.open(after, options);
+    if (!file.isWhere(journal.file) || replayed.blockSize !== superblock.blockSize) {
       throw new DiskError('CORRUPT', 'what the journal writes moves the journal itself', { device: device.name });
     }
-    return { view, superblock: after, own: file.own };
+    return { before, after, own: file.own };
   });
 }
 
@@ -60,10 +60,11 @@ export async function recoveredFreeSpace(
   superblock: Superblock,
   options: RequestOptions,
 ): Promise<RangeSet> {
-  const { view, superblock: after, own } = await recover(device, superblock, options);
+  const { before, after, own } = await recover(device, superblock, options);
   return await refusingIrregular(async () => {
-    const freeAfter = await readFreeSpace(view, after, options);
-    const freeBefore = await readFreeSpace(device, superblock, { ...options, verify: false });
+    const freeAfter = await readFreeSpace(after.device, after.superblock, { ...options, groups: after.groups });
+    const { groups } = before;
+    const freeBefore = await readFreeSpace(device, superblock, { ...options, groups, verify: false });
     return freeAfter.intersect(freeBefore).subtract(own);
   });
 }
@@ -101,13 +102,9 @@ async function refuseHibernated(volume: ExtVolume, options: RequestOptions): Pro
  *
  * @throws {DiskError} UNSAFE; CORRUPT; UNSUPPORTED; IO, CANCELLED
  */
-export async function refuseForgottenJournal(
-  device: BlockDevice,
-  superblock: Superblock,
-  options: RequestOptions,
-): Promise<void> {
-  if (!compat.has(superblock.compat, 'has_journal')) return;
-  if (await isJournalEmpty(await ExtVolume.open(device, superblock, options), options)) return;
+export async function refuseForgottenJournal(volume: ExtVolume, options: RequestOptions): Promise<void> {
+  const { superblock, device } = volume;
+  if (!compat.has(superblock.compat, 'has_journal') || (await isJournalEmpty(volume, options))) return;
   const message = `its journal is not empty, and its superblock says that it needs no recovery: run e2fsck on it`;
   throw new DiskError('UNSAFE', message, { device: device.name, reason: 'journal' });
 }

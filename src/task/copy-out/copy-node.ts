@@ -1,12 +1,10 @@
 import type { FileObject } from '../../filesystem/file.js';
 import { errnoOf } from '../../host/errno.js';
 import type { TreeFolder } from '../../host/tree-folder.js';
+import { setIds } from '../output/attributes.js';
 import type { Source } from './copy-out.js';
 import type { Copied, Copying } from './copying.js';
 import { replaceBy } from './take-name.js';
-
-/** Who runs a file with these becomes its owner, or of its group: nothing for another owner. */
-const setIds = 0o6000;
 
 /**
  * Copies what is neither a regular file nor a directory: a symbolic link, a device, a fifo, a socket.

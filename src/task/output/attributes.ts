@@ -46,7 +46,7 @@ export async function readAttributes(fd: number, what: string): Promise<Attribut
 /** A user or group that does not change: (uid_t) -1. */
 const unchanged = -1;
 /** Who runs a file with these becomes its owner, or of its group: nothing for another owner. */
-const setIds = 0o6000;
+export const setIds = 0o6000;
 
 /**
  * Gives them to another file: the owner as far as this user may, and of the rest what its filesystem knows. Where the
