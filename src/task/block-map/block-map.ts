@@ -4,7 +4,7 @@ import type { FileObject } from '../../filesystem/file.js';
 import type { Filesystem } from '../../filesystem/filesystem.js';
 import { typeOfContent } from '../../guest/content.js';
 import { diskName } from '../../guest/device-name.js';
-import { type Content, type LeftVolume, openGuest, type Volume } from '../../guest/guest.js';
+import { type Content, type Guest, type LeftVolume, openGuest, type Volume } from '../../guest/guest.js';
 import { openImage, type SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
 import { type LineKind, MapLines } from './map-lines.js';
@@ -25,7 +25,6 @@ export interface BlockMapCounts {
 }
 
 export interface BlockMap {
-  readonly image: string;
   readonly counts: BlockMapCounts;
   readonly lines: MapLines;
   /** Volumes that hold something of which no files are mapped, and why. */
@@ -45,12 +44,26 @@ export async function blockMap(image: string, options: BlockMapOptions, context:
   await using disk = await openImage(image, { ...source, access: 'read', signal, onWarning });
   const guest = await openGuest(disk, { signal });
   for (const warning of guest.warnings) onWarning?.(warning);
-  const mapping = new Mapping(free, `mapping ${image}`, context);
+  return await mapGuest(guest, { free }, context);
+}
+
+/**
+ * The same of a disk that is open, in bytes from its start.
+ *
+ * @throws {DiskError} IO, CANCELLED
+ */
+export async function mapGuest(
+  guest: Guest,
+  { free = false }: Pick<BlockMapOptions, 'free'>,
+  context: TaskContext,
+): Promise<BlockMap> {
+  const { disk } = guest;
+  const mapping = new Mapping(free, `mapping ${disk.name}`, context);
   mapping.lines.add('v', diskName, 0n, disk.facts.size);
   for (const volume of guest.volumes) await mapping.addVolume(volume);
   for (const volume of guest.left) mapping.addLeft(volume);
   const { lines, counts, leftOut } = mapping;
-  return { image, lines, counts, leftOut };
+  return { lines, counts, leftOut };
 }
 
 /** What holds nothing but other volumes, or nothing that is known. */
