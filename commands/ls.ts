@@ -12,7 +12,7 @@ export default class Ls extends BaseCommand<typeof Ls> {
 
 Control characters, backslashes and what is no UTF-8 are written as escapes, so that a name is a line. --json has names as they are, and where they are no UTF-8 their bytes beside them (pathBase64); with --long, all times, and extended attributes.
 
-The journal of a filesystem that was not unmounted is replayed in memory, with a warning: what is shown is what the next mount will find. Where that cannot be done the filesystem is refused. Of an encrypted directory the names are shown encoded.`;
+The journal of a filesystem that was not unmounted is replayed in memory, with a warning: what is shown is what the next mount will find. Where that cannot be done the filesystem is refused. Of an encrypted directory the names are shown encoded. What is damaged is left out and named; the status is then 3.`;
   static override examples = [
     { description: 'See what lies in a directory', command: '<%= config.bin %> ls guest.img /dev/sda1 /etc' },
     { description: 'See all that is known of it', command: '<%= config.bin %> ls -l guest.img /dev/sda1 /var/log' },
@@ -43,5 +43,6 @@ The journal of a filesystem that was not unmounted is replayed in memory, with a
     this.streams = true;
     const text = long ? filesAsTable(listing, recursive) : filesAsNames(listing, recursive);
     await streamOut(this.jsonEnabled() ? filesAsJson(listing, long) : text, this.signal);
+    if (listing.leftOut.length > 0) this.status = 3;
   }
 }

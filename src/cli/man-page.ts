@@ -91,6 +91,13 @@ const ownStatuses: Readonly<Record<string, typeof exitStatuses>> = {
     ['3', 'The rest is mapped, but a filesystem was left out.'],
     ['128+n', 'Ended by signal n.'],
   ],
+  ls: [
+    ['0', 'Done.'],
+    ['1', 'Failed.'],
+    ['2', 'Wrong usage.'],
+    ['3', 'The rest is listed, but something damaged was left out.'],
+    ['128+n', 'Ended by signal n.'],
+  ],
   'copy-out': [
     ['0', 'Done.'],
     ['1', 'Failed.'],

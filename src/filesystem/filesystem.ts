@@ -1,5 +1,6 @@
 import type { Range, RangeSet } from '../binary/range-set.js';
 import type { RequestOptions } from '../device/block-device.js';
+import type { DiskError } from '../error/disk-error.js';
 import type { FileObject } from './file.js';
 
 /** Whether what a filesystem says of its free space can be believed. */
@@ -56,6 +57,17 @@ export interface WalkOptions extends LookupOptions {
   readonly sorted?: boolean | undefined;
   /** How many levels below it: 0 is itself alone, 1 what is in it; all unless given. */
   readonly depth?: number | undefined;
+  /** Told of what is damaged on the way, and the walk goes on without it; unless given, the walk ends there. */
+  readonly onDamaged?: ((damaged: DamagedEntry) => void) | undefined;
+}
+
+/** What a walk cannot come to. */
+export interface DamagedEntry {
+  /** Of the name that leads to it, or of the directory whose other names cannot be read. */
+  readonly path: Buffer;
+  readonly what: 'file' | 'rest of directory';
+  /** CORRUPT or UNSUPPORTED. */
+  readonly error: DiskError;
 }
 
 /**
@@ -97,7 +109,8 @@ export interface Filesystem {
    * Every name in a tree, each directory before what is in it: an object with several names comes with each of them.
    * Files that were deleted while open have none, and do not come.
    *
-   * @throws {DiskError} as {@link Filesystem.open}; CORRUPT for a directory that has two names
+   * @throws {DiskError} as {@link Filesystem.open}; CORRUPT for a directory that has two names; with `onDamaged`, of what
+   * is damaged only where it begins
    */
   walk(options?: WalkOptions): AsyncGenerator<WalkEntry, void, undefined>;
   /**

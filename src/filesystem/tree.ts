@@ -1,7 +1,7 @@
 import type { RequestOptions } from '../device/block-device.js';
-import { DiskError } from '../error/disk-error.js';
+import { DiskError, hasCode } from '../error/disk-error.js';
 import type { DirectoryEntry, FileObject } from './file.js';
-import type { LookupOptions, WalkEntry, WalkOptions } from './filesystem.js';
+import type { DamagedEntry, LookupOptions, WalkEntry, WalkOptions } from './filesystem.js';
 
 /** What every filesystem does alike once it has a root: paths, symbolic links and walks. */
 
@@ -82,10 +82,10 @@ interface Level {
  * Every name in a tree, each directory before what is in it. It ends: no directory is entered twice, and each has an
  * end.
  *
- * @throws {DiskError} as {@link lookUp}; CORRUPT for a directory that has two names
+ * @throws {DiskError} as {@link lookUp}; CORRUPT for a directory that has two names; with `onDamaged`, only where it begins
  */
 export async function* walkTree(tree: Tree, options: WalkOptions = {}): AsyncGenerator<WalkEntry, void, undefined> {
-  const { from = '/', depth = Number.POSITIVE_INFINITY, sorted = false, follow, ...request } = options;
+  const { from = '/', depth = Number.POSITIVE_INFINITY, sorted = false, follow, onDamaged, ...request } = options;
   const start = await lookUp(tree, from, { follow, ...request });
   const entriesOf = (file: FileObject) => (sorted ? byName(file, request) : file.entries(request));
   const path = Buffer.concat([Buffer.of(slash), joinParts(partsOf(Buffer.from(from)))]);
@@ -96,38 +96,71 @@ export async function* walkTree(tree: Tree, options: WalkOptions = {}): AsyncGen
   try {
     for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
       stopIfAborted(request);
-      const next = await level.entries.next();
-      if (next.done === true) {
+      const { entries, path: directory } = level;
+      const rest = { path: directory, what: 'rest of directory' } as const;
+      const next = await unlessDamaged(() => entries.next(), rest, onDamaged);
+      if (next === undefined || next.done === true) {
         levels.pop();
         continue;
       }
-      const file = await next.value.open(request);
-      const below = childPath(level.path, next.value.name);
+      const entry = next.value;
+      const below = childPath(directory, entry.name);
+      const file = await unlessDamaged(() => entry.open(request), { path: below, what: 'file' }, onDamaged);
+      if (file === undefined) continue;
+      if (file.type === 'directory') {
+        const enter = () => checkEnterable(tree, seen, levels.length, file, below);
+        if ((await unlessDamaged(enter, { path: below, what: 'file' }, onDamaged)) === undefined) continue;
+      }
       yield { path: below, file };
-      if (file.type !== 'directory') continue;
-      checkNew(tree, seen, file, below);
-      if (levels.length < depth) levels.push({ entries: entriesOf(file), path: below });
-      if (levels.length > largestDepth) throw tooDeep(tree, below);
+      if (file.type === 'directory' && levels.length < depth) {
+        levels.push({ entries: entriesOf(file), path: below });
+      }
     }
   } finally {
     for (const { entries } of levels) await entries.return();
   }
 }
 
+/** @returns what `step` does; undefined when it came to something damaged, and that has been told */
+async function unlessDamaged<Result>(
+  step: () => Result | Promise<Result>,
+  what: Omit<DamagedEntry, 'error'>,
+  onDamaged: WalkOptions['onDamaged'],
+): Promise<Result | undefined> {
+  try {
+    return await step();
+  } catch (error) {
+    if (onDamaged === undefined || !hasCode(error, 'CORRUPT', 'UNSUPPORTED')) throw error;
+    onDamaged({ ...what, error });
+    return undefined;
+  }
+}
+
+/** Of a directory that is damaged, what can be read of it comes before the error. */
 async function* byName(file: FileObject, options: RequestOptions): ReturnType<FileObject['entries']> {
   const entries: DirectoryEntry[] = [];
-  for await (const entry of file.entries(options)) entries.push(entry);
+  let failure: unknown;
+  try {
+    for await (const entry of file.entries(options)) entries.push(entry);
+  } catch (error) {
+    if (!hasCode(error, 'CORRUPT', 'UNSUPPORTED')) throw error;
+    failure = error;
+  }
   yield* entries.sort((a, b) => Buffer.compare(a.name, b.name));
+  if (failure !== undefined) throw failure;
 }
 
 function stopIfAborted({ signal }: RequestOptions): void {
   if (signal?.aborted === true) throw DiskError.cancelled(signal);
 }
 
-function checkNew({ name }: Tree, seen: Set<bigint>, { id }: FileObject, path: Buffer): void {
+/** @returns true; else it throws why the directory must not be entered, and so makes the walk end */
+function checkEnterable(tree: Tree, seen: Set<bigint>, depth: number, { id }: FileObject, path: Buffer): true {
+  const { name } = tree;
+  if (depth >= largestDepth) throw tooDeep(tree, path);
   if (!seen.has(id)) {
     seen.add(id);
-    return;
+    return true;
   }
   const place = { structure: `directory ${path.toString()}`, device: name, field: 'inode' };
   throw DiskError.corrupt({ ...place, actual: `${id}, which has another name too`, expected: 'one of its own' });

@@ -3,13 +3,14 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect } from 'vitest';
+import { damageDirectory, damageInode } from '../support/ext-damage.js';
 import { populate } from '../support/ext-files.js';
 import { type KernelFile, kernelFiles, kernelXattrs } from '../support/kernel-files.js';
 import { needs } from '../support/needs.js';
 import { attempt, disktool, disktoolPath, run } from '../support/run.js';
 import { mountLoop, temporaryFolder } from '../support/temporary.js';
 
-const it = needs({ programs: ['mke2fs'] });
+const it = needs({ programs: ['mke2fs', 'debugfs'] });
 const asRoot = needs({ programs: ['mke2fs', 'mount', 'getfattr', 'fallocate'], root: true });
 
 /** An image with these files: contents by path; what begins with `->` is a link. */
@@ -28,6 +29,9 @@ async function image(
   await run('mke2fs', ['-Fq', ...mke2fs.split(' '), '-d', root, path, '8M']);
   return { path, folder };
 }
+
+/** What {@link damageInode} and its like take. */
+const plain = '-t ext4 -b 1024 -O ^metadata_csum,^metadata_csum_seed';
 
 const files = {
   'etc/hostname': 'guest\n',
@@ -117,6 +121,35 @@ describe('ls', () => {
     expect(JSON.parse((await disktool(['ls', path, '/dev/sda', '/lost+found', '--json'])).stdout)).toEqual({
       device: '/dev/sda',
       files: [],
+      leftOut: [],
+    });
+  });
+
+  it('lists the others where something is damaged, names it, and says so by its status', async () => {
+    const { path } = await image({ 'a/file': 'x', 'b/file': 'x', 'c/file': 'x', d: 'x' }, plain);
+    await damageInode(path, '/a/file');
+    await damageDirectory(path, '/b');
+    for (const flags of ['-R', '-Rl']) {
+      const { status, stdout, stderr } = await disktool(['ls', flags, path, '/dev/sda', '/']);
+      expect(status).toBe(3);
+      expect(stdout.split('\n').map((line) => line.replace(/^.* /, ''))).toEqual([
+        '/a',
+        '/b',
+        '/c',
+        '/c/file',
+        '/d',
+        '/lost+found',
+      ]);
+      expect(stderr.split('\n')).toEqual([
+        expect.stringMatching(/^disktool: warning: \/a\/file is left out: ext4 inode \d+ .*i_mode is 0x0/),
+        expect.stringMatching(/^disktool: warning: \/b: what else is in it is left out: .*rec_len/),
+      ]);
+    }
+    const { status, stdout } = await disktool(['ls', '--json', path, '/dev/sda', '/a']);
+    expect({ status, ...JSON.parse(stdout) }).toMatchObject({
+      status: 3,
+      files: [],
+      leftOut: [{ path: '/a/file', reason: expect.stringContaining('i_mode') }],
     });
   });
 

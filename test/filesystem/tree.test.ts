@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { DiskError } from '../../src/error/disk-error.js';
 import type { FileObject } from '../../src/filesystem/file.js';
 import { childPath, lookUp, type Tree, walkTree } from '../../src/filesystem/tree.js';
 import { object } from '../support/hostile-tree.js';
@@ -82,6 +83,29 @@ test('a directory with two names, or within itself, is refused', async () => {
   for (const bad of [folder(['a', twice], ['b', twice]), folder(['a', round]), round]) {
     await expect(paths(bad)).rejects.toMatchObject({ code: 'CORRUPT' });
   }
+});
+
+test('a walk that is told of damage goes on without what is damaged', async () => {
+  const damage = DiskError.corrupt({ structure: 'inode' });
+  const broken = (name: string) => ({ name: Buffer.from(name), id: 1n, open: () => Promise.reject(damage) });
+  const whole = file();
+  const half: FileObject = {
+    ...folder(),
+    async *entries() {
+      yield { name: Buffer.from('good'), id: whole.id, open: () => Promise.resolve(whole) };
+      yield broken('bad');
+      throw damage;
+    },
+  };
+  const twice = folder(['x', file()]);
+  const damaged = folder(['half', half], ['one', twice], ['other', twice], ['last', file()]);
+  for (const sorted of [true, false]) {
+    const told: string[] = [];
+    const found = await paths(damaged, { sorted, onDamaged: ({ path, what }) => told.push(`${path}: ${what}`) });
+    expect(found.sort()).toEqual(['/', '/half', '/half/good', '/last', '/one', '/one/x']);
+    expect(told).toEqual(['/half/bad: file', '/half: rest of directory', '/other: file']);
+  }
+  await expect(paths(damaged)).rejects.toBe(damage);
 });
 
 test('folders that lie too deep in each other are refused', async () => {

@@ -1,6 +1,6 @@
 import type { CopyOutResult } from '../../task/copy-out/copy-out.js';
-import { isText, pathText } from '../path-text.js';
 import { formatSize } from '../quantities.js';
+import { leftOutDocument } from './left-out.js';
 
 /** `12 files (1.3M), 3 directories, 2 symbolic links` */
 export function describeCopyOut({ files, directories, symlinks, hardLinks, special, written }: CopyOutResult): string {
@@ -18,11 +18,7 @@ function count(number: number, one: string, many = `${one}s`): string | undefine
   return number === 0 ? undefined : `${number} ${number === 1 ? one : many}`;
 }
 
-/** For `--json`: paths that are no UTF-8 have escapes, as in the warnings. */
+/** For `--json`. */
 export function copyOutDocument(result: CopyOutResult): object {
-  const leftOut = result.leftOut.map(({ path, reason }) => ({
-    path: isText(path) ? path.toString() : pathText(path),
-    reason,
-  }));
-  return { ...result, leftOut };
+  return { ...result, leftOut: leftOutDocument(result.leftOut) };
 }

@@ -1,7 +1,8 @@
 import type { FileType } from '../../filesystem/file.js';
 import type { FileListing, ListedFile } from '../../task/list-files.js';
-import { toJson } from '../json.js';
+import { toJson, toJsonLine } from '../json.js';
 import { isText, pathText } from '../path-text.js';
+import { leftOutDocument } from './left-out.js';
 
 /** A name a line: in its directory, or with `whole` from the root. */
 export async function* filesAsNames({ files }: FileListing, whole: boolean): AsyncGenerator<string, void, undefined> {
@@ -11,7 +12,7 @@ export async function* filesAsNames({ files }: FileListing, whole: boolean): Asy
 /** As `ls -ln`, with the time in UTC and the size in bytes. */
 export async function* filesAsTable({ files }: FileListing, whole: boolean): AsyncGenerator<string, void, undefined> {
   for await (const file of files()) {
-    const { path, type, attributes, target } = file;
+    const { path, type, attributes, target, refused } = file;
     const { mode, links, uid, gid, mtimeNs, size, device } = attributes;
     const room = device === undefined ? `${size}` : `${device.major}, ${device.minor}`;
     const columns = [
@@ -23,14 +24,15 @@ export async function* filesAsTable({ files }: FileListing, whole: boolean): Asy
       isoTime(mtimeNs, 0),
       pathText(whole ? path : nameOf(path)),
     ];
-    const arrow = type !== 'symlink' ? '' : ` -> ${target === undefined ? '(encrypted)' : pathText(target)}`;
+    const unknown = refused === undefined ? '(damaged)' : '(encrypted)';
+    const arrow = type !== 'symlink' ? '' : ` -> ${target === undefined ? unknown : pathText(target)}`;
     yield `${columns.join(' ')}${arrow}\n`;
   }
 }
 
 /** One document, an entry a file; with `long`, all that is known of it. */
 export async function* filesAsJson(
-  { device, files }: FileListing,
+  { device, files, leftOut }: FileListing,
   long: boolean,
 ): AsyncGenerator<string, void, undefined> {
   let before = `{\n  "device": ${JSON.stringify(device)},\n  "files": [`;
@@ -39,7 +41,8 @@ export async function* filesAsJson(
     yield `${before}\n    ${document.replaceAll('\n', '\n    ')}`;
     before = ',';
   }
-  yield before === ',' ? '\n  ]\n}\n' : `${before}]\n}\n`;
+  const after = `,\n  "leftOut": ${toJsonLine(leftOutDocument(leftOut))}\n}\n`;
+  yield before === ',' ? `\n  ]${after}` : `${before}]${after}`;
 }
 
 function shortDocument({ path, type, id, refused }: ListedFile): object {

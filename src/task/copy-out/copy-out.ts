@@ -5,9 +5,10 @@ import { call } from '../../host/libc.js';
 import { isPlainName, TreeFolder } from '../../host/tree-folder.js';
 import type { SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
+import type { LeftOut } from '../left-out.js';
 import { openFiles } from '../open-files.js';
 import { copyTree } from './copy-tree.js';
-import { Copying, type CopyOutCounts, type LeftOut } from './copying.js';
+import { Copying, type CopyOutCounts } from './copying.js';
 
 export interface CopyOutOptions extends SourceOptions {
   /** What is there already is replaced, and a folder is filled. */
@@ -52,7 +53,7 @@ export async function copyOut(
   copying.tellLosses();
   if (signal?.aborted === true) throw DiskError.cancelled(signal);
   call('syncfs', `of ${folder}`, target.fd);
-  return { device: files.device, ...copying.counts, leftOut: copying.leftOut };
+  return { device: files.device, ...copying.counts, leftOut: copying.leftOut.list };
 }
 
 /** Something that is copied to a name in the folder. */

@@ -3,6 +3,7 @@ import type { FileObject } from '../../filesystem/file.js';
 import { childPath } from '../../filesystem/tree.js';
 import { errnoOf } from '../../host/errno.js';
 import { isPlainName, type TreeFolder } from '../../host/tree-folder.js';
+import { restOfDirectory } from '../left-out.js';
 import { applyAttributes } from '../output/attributes.js';
 import { copyFile } from './copy-file.js';
 import { copyNode, linkAgain } from './copy-node.js';
@@ -63,7 +64,7 @@ async function nextEntry(copying: Copying, { entries, path }: Level): Promise<So
     return { name: entry.name, path: childPath(path, entry.name), open: () => entry.open({ signal }) };
   } catch (error) {
     if (!hasCode(error, 'CORRUPT')) throw error;
-    copying.leaveOut(path, `what else is in it: ${error.message}`);
+    copying.leftOut.add(path, error.message, restOfDirectory);
     return undefined;
   }
 }
@@ -90,7 +91,7 @@ async function copyOne(
     return undefined;
   } catch (error) {
     if (!(error instanceof DiskError) || !mayBeLeftOut(error)) throw error;
-    copying.leaveOut(path, error.message);
+    copying.leftOut.add(path, error.message);
     return undefined;
   }
 }

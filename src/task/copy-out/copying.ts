@@ -4,6 +4,7 @@ import type { FileAttributes, FileObject, Xattr } from '../../filesystem/file.js
 import { alignedBuffer } from '../../host/aligned-buffer.js';
 import type { TreeFolder } from '../../host/tree-folder.js';
 import type { TaskContext } from '../context.js';
+import { damagedXattrs, LeftOutFiles } from '../left-out.js';
 import type { Attributes } from '../output/attributes.js';
 
 /** How many there are of each. */
@@ -19,11 +20,6 @@ export interface CopyOutCounts {
   readonly written: bigint;
 }
 
-export interface LeftOut {
-  readonly path: Buffer;
-  readonly reason: string;
-}
-
 /** Where a file lies in the folder that all is copied to. */
 export interface Copied {
   readonly folders: readonly Buffer[];
@@ -37,7 +33,7 @@ const requestSize = 2 << 20;
 /** What is known while files are copied out. */
 export class Copying {
   readonly counts = { files: 0, directories: 0, symlinks: 0, hardLinks: 0, special: 0, written: 0n };
-  readonly leftOut: LeftOut[] = [];
+  readonly leftOut: LeftOutFiles;
   /** The first name of each file that has several, by its id. */
   readonly copied = new Map<bigint, Copied>();
   readonly buffer = alignedBuffer(requestSize);
@@ -49,13 +45,8 @@ export class Copying {
     readonly force: boolean,
     private readonly phase: string,
     readonly context: TaskContext,
-  ) {}
-
-  /** @param what is told of it when it is not the whole of it that is left out */
-  leaveOut(path: Buffer, reason: string, what?: string): void {
-    this.leftOut.push({ path, reason: what === undefined ? reason : `${what}: ${reason}` });
-    const words = what === undefined ? ' is left out' : `: ${what}`;
-    this.context.onWarning?.(`${path.toString()}${words}: ${reason}`);
+  ) {
+    this.leftOut = new LeftOutFiles(context.onWarning);
   }
 
   progress(bytes: bigint): void {
@@ -75,7 +66,7 @@ export class Copying {
     const { signal } = this.context;
     const xattrs = await file.xattrs({ signal }).catch((error: unknown): readonly Xattr[] => {
       if (!hasCode(error, 'CORRUPT', 'UNSUPPORTED')) throw error;
-      this.leaveOut(path, error.message, 'its extended attributes are left out');
+      this.leftOut.add(path, error.message, damagedXattrs);
       return [];
     });
     return keptOf(file.attributes, xattrs, (attribute) => this.lose(path, attribute, 'EINVAL'));
