@@ -262,6 +262,25 @@ describe('copy-out', () => {
     expect(statSync(out).mode & 0o777).toBe(0o751);
   });
 
+  it('copies what can be read of a damaged root, and says so by its status', async () => {
+    const names = Array.from({ length: 30 }, (_, i) => `${i}-${'long'.repeat(20)}`);
+    const { path, folder } = await image(Object.fromEntries(names.map((name) => [name, name])), plain);
+    await damageDirectory(path, '/');
+    const out = join(folder, 'out');
+    mkdirSync(out);
+    const { status, stdout } = await disktool(['copy-out', '--json', path, '/dev/sda', '/', out]);
+    const { files, leftOut } = JSON.parse(stdout);
+    expect({ status, leftOut }).toEqual({
+      status: 3,
+      leftOut: [{ path: '/', reason: expect.stringContaining('what else is in it is left out: ') }],
+    });
+    expect(files).toBeGreaterThan(5);
+    for (const name of readdirSync(out).filter((name) => name !== 'lost+found')) {
+      expect(readFileSync(join(out, name), 'utf8')).toBe(name);
+    }
+    expect(readdirSync(out).filter((name) => name !== 'lost+found')).toHaveLength(files);
+  });
+
   it('refuses a folder that is not there, two files of one name, and no folder at all', async () => {
     const { path, folder } = await image({ ...files, 'other/hostname': 'x' });
     const refusals: [readonly string[], number, string][] = [

@@ -1,11 +1,12 @@
-import { DiskError } from '../../error/disk-error.js';
+import { DiskError, hasCode } from '../../error/disk-error.js';
 import type { FileObject } from '../../filesystem/file.js';
 import type { Filesystem } from '../../filesystem/filesystem.js';
+import { childPath } from '../../filesystem/tree.js';
 import { call } from '../../host/libc.js';
 import { isPlainName, TreeFolder } from '../../host/tree-folder.js';
 import type { SourceOptions } from '../../image/open-image.js';
 import type { TaskContext } from '../context.js';
-import type { LeftOut } from '../left-out.js';
+import { type LeftOut, restOfDirectory } from '../left-out.js';
 import { openFiles } from '../open-files.js';
 import { copyTree } from './copy-tree.js';
 import { Copying, type CopyOutCounts } from './copying.js';
@@ -46,9 +47,9 @@ export async function copyOut(
   const { signal } = context;
   await using files = await openFiles(image, device, options, context);
   using target = TreeFolder.open(folder);
-  const sources = await findSources(files.filesystem, paths, context);
-  for (const { name } of sources) if (!force && target.stat(name) !== undefined) throw taken(folder, name);
   const copying = new Copying(target, force, `copying files of ${files.device}`, context);
+  const sources = await findSources(copying, files.filesystem, paths);
+  for (const { name } of sources) if (!force && target.stat(name) !== undefined) throw taken(folder, name);
   for (const source of sources) await copyTree(copying, target, source);
   copying.tellLosses();
   if (signal?.aborted === true) throw DiskError.cancelled(signal);
@@ -65,9 +66,9 @@ export interface Source {
 }
 
 async function findSources(
+  { leftOut, context: { signal } }: Copying,
   filesystem: Filesystem,
   paths: readonly string[],
-  { signal }: TaskContext,
 ): Promise<readonly Source[]> {
   const found = new Map<string, Source>();
   const add = (source: Source) => {
@@ -86,12 +87,14 @@ async function findSources(
       add({ name, path: Buffer.from(path), open: () => Promise.resolve(file) });
       continue;
     }
-    for await (const entry of file.entries({ signal })) {
-      add({
-        name: entry.name,
-        path: Buffer.concat([Buffer.from('/'), entry.name]),
-        open: () => entry.open({ signal }),
-      });
+    const root = Buffer.from('/');
+    try {
+      for await (const entry of file.entries({ signal })) {
+        add({ name: entry.name, path: childPath(root, entry.name), open: () => entry.open({ signal }) });
+      }
+    } catch (error) {
+      if (!hasCode(error, 'CORRUPT')) throw error;
+      leftOut.add(root, error.message, restOfDirectory);
     }
   }
   return [...found.values()];
