@@ -13,7 +13,7 @@ export default class Bmap extends BaseCommand<typeof Bmap> {
 
 Kinds: v the whole disk, p a partition or logical volume, f a file, d a directory, m metadata (of a file, with its path: blocks of its map or of its extended attributes), s swap space, u free space (--free). Each name of a file has lines of its own. What lies in an inode itself is part of the metadata. Paths have control characters, backslashes and what is no UTF-8 as escapes.
 
-A filesystem that disktool reads no files of, or that is in a state in which it cannot be believed, is left out and named; the status is then 3. The journal of one that was not unmounted is replayed in memory.`;
+A filesystem that disktool reads no files of, or that is in a state in which it cannot be believed, is left out and named, and so is a file or directory that is damaged; the status is then 3. The journal of one that was not unmounted is replayed in memory.`;
   static override examples = [
     { description: 'Map a disk', command: '<%= config.bin %> bmap guest.img --output guest.map' },
     { description: 'See who owns the blocks of a disk', command: '<%= config.bin %> bmap --free guest.img | less' },

@@ -43,8 +43,9 @@ export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } 
 export { type Content, type Guest, type LeftVolume, type LogicalFacts, openGuest, type Volume } from './guest/guest.js';
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
-export { type BlockMap, type BlockMapCounts, type BlockMapOptions, blockMap } from './task/block-map/block-map.js';
+export { type BlockMap, type BlockMapOptions, blockMap } from './task/block-map/block-map.js';
 export type { LineKind, MapLine, MapLines } from './task/block-map/map-lines.js';
+export type { BlockMapCounts, NotSurveyed } from './task/block-map/survey.js';
 export { bmapFile } from './task/bmap.js';
 export { cat } from './task/cat.js';
 export {

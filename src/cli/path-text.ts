@@ -22,3 +22,10 @@ export function pathText(path: Uint8Array): string {
 export function isText(bytes: Buffer): boolean {
   return Buffer.from(bytes.toString()).equals(bytes);
 }
+
+/** A name or path for JSON, if there is one: where it is no UTF-8, which cannot stand there, its bytes stand beside it. */
+export function textDocument(key: string, bytes: Buffer | undefined): object {
+  if (bytes === undefined) return {};
+  const text = { [key]: bytes.toString() };
+  return isText(bytes) ? text : { ...text, [`${key}Base64`]: bytes.toString('base64') };
+}

@@ -1,3 +1,4 @@
+import type { Range } from '../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../device/block-device.js';
 
 /** What a file is. */
@@ -82,6 +83,8 @@ export interface FileObject {
   readonly id: bigint;
   readonly type: FileType;
   readonly attributes: FileAttributes;
+  /** Where the filesystem keeps what it knows of it, from the start of the device: its inode, its record. */
+  readonly record?: Range | undefined;
   /** Why its content, or the true names in it, cannot be read: one clause. */
   readonly refused?: string | undefined;
   /** Those that listxattr(2) names, each name once, in no order. */

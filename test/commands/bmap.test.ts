@@ -2,6 +2,7 @@ import { existsSync, linkSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { RangeSet } from '../../src/binary/range-set.js';
+import { damageDirectory, damageInode } from '../support/ext-damage.js';
 import { patchSuperblock } from '../support/ext-image.js';
 import { guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
 import { fillLogical, lvmDisk, lvmNeeds } from '../support/lvm-image.js';
@@ -110,6 +111,42 @@ small('a filesystem that cannot be believed is left out, and told', async () => 
   expect({ status, stdout }).toEqual({ status: 3, stdout: '1 0 800000 v /dev/sda' });
   expect(stderr).toContain('is mapped no further: ext4 on');
 });
+
+needs({ programs: ['mke2fs', 'debugfs'] })(
+  'what is damaged is left out, told, and takes nothing else with it',
+  async () => {
+    const folder = await temporaryFolder();
+    const [root, path] = [join(folder, 'root'), join(folder, 'disk.img')];
+    for (const name of ['a', 'b', 'c']) {
+      mkdirSync(join(root, name), { recursive: true });
+      writeFileSync(join(root, name, 'file'), name.repeat(5000));
+    }
+    const features = '^metadata_csum,^metadata_csum_seed';
+    await run('mke2fs', ['-Fq', '-t', 'ext4', '-b', '1024', '-O', features, '-d', root, path, '8M']);
+    await damageInode(path, '/a/file');
+    await damageDirectory(path, '/b');
+    const { status, stdout, stderr } = await disktool(['bmap', '--progress', 'none', path]);
+    expect({ status, stderr: stderr.split('\n') }).toEqual({
+      status: 3,
+      stderr: [
+        expect.stringMatching(/^disktool: warning: \/a\/file of \/dev\/sda is not mapped: .*i_mode is 0x0/),
+        expect.stringMatching(/^disktool: warning: \/b of \/dev\/sda: what else is in it is left out: /),
+        'disktool: 0 partitions, 0 logical volumes, 1 filesystem, 5 directories, 1 file',
+      ],
+    });
+    const paths = parse(stdout).filter(({ kind }) => 'fd'.includes(kind));
+    expect([...new Set(paths.map(({ path }) => path))].sort()).toEqual([
+      '/',
+      '/a',
+      '/b',
+      '/c',
+      '/c/file',
+      '/lost+found',
+    ]);
+    const json = JSON.parse((await disktool(['bmap', '--quiet', '--json', path])).stdout);
+    expect(json.leftOut).toMatchObject([{ device: '/dev/sda', path: '/a/file' }, { path: '/b' }]);
+  },
+);
 
 needs({ ...lvmNeeds, slow: true })(
   'files of a logical volume in pieces are where the disk has their bytes',

@@ -1,6 +1,7 @@
-import type { BlockMap, BlockMapCounts } from '../../task/block-map/block-map.js';
+import type { BlockMap } from '../../task/block-map/block-map.js';
+import type { BlockMapCounts, NotSurveyed } from '../../task/block-map/survey.js';
 import { toJsonLine } from '../json.js';
-import { isText, pathText } from '../path-text.js';
+import { pathText, textDocument } from '../path-text.js';
 
 /** The number of the only disk. */
 const disk = 1;
@@ -15,14 +16,17 @@ export async function* mapAsLines({ lines }: BlockMap): AsyncGenerator<string, v
 
 /** One document, a line an extent. */
 export async function* blockMapAsJson({ counts, lines, leftOut }: BlockMap): AsyncGenerator<string, void, undefined> {
-  let before = `{\n  "counts": ${toJsonLine(counts)},\n  "leftOut": ${toJsonLine(leftOut)},\n  "lines": [`;
+  let before = `{\n  "counts": ${toJsonLine(counts)},\n  "leftOut": ${toJsonLine(notSurveyedDocument(leftOut))},\n  "lines": [`;
   for (const { path, ...line } of lines) {
-    const text = path === undefined ? {} : { path: path.toString() };
-    const raw = path === undefined || isText(path) ? {} : { pathBase64: path.toString('base64') };
-    yield `${before}\n    ${toJsonLine({ disk, ...line, ...text, ...raw })}`;
+    yield `${before}\n    ${toJsonLine({ disk, ...line, ...textDocument('path', path) })}`;
     before = ',';
   }
   yield '\n  ]\n}\n';
+}
+
+/** For `--json`. */
+export function notSurveyedDocument(leftOut: readonly NotSurveyed[]): readonly object[] {
+  return leftOut.map(({ device, path, reason }) => ({ device, ...textDocument('path', path), reason }));
 }
 
 export function describeCounts({

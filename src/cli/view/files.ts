@@ -1,7 +1,7 @@
 import type { FileType } from '../../filesystem/file.js';
 import type { FileListing, ListedFile } from '../../task/list-files.js';
 import { toJson, toJsonLine } from '../json.js';
-import { isText, pathText } from '../path-text.js';
+import { pathText, textDocument } from '../path-text.js';
 import { leftOutDocument } from './left-out.js';
 
 /** A name a line: in its directory, or with `whole` from the root. */
@@ -46,7 +46,7 @@ export async function* filesAsJson(
 }
 
 function shortDocument({ path, type, id, refused }: ListedFile): object {
-  return { ...textOf('path', path), type, inode: id, refused };
+  return { ...textDocument('path', path), type, inode: id, refused };
 }
 
 function longDocument(file: ListedFile): object {
@@ -65,18 +65,12 @@ function longDocument(file: ListedFile): object {
     modified: isoTime(mtimeNs, 9),
     changed: isoTime(ctimeNs, 9),
     created: birthNs === undefined ? undefined : isoTime(birthNs, 9),
-    ...(target === undefined ? {} : textOf('target', target)),
+    ...textDocument('target', target),
     xattrs: xattrs?.map(({ name, value }) => ({
-      ...textOf('name', name),
+      ...textDocument('name', name),
       valueBase64: Buffer.from(value).toString('base64'),
     })),
   };
-}
-
-/** What is no UTF-8 cannot stand in JSON: then its bytes stand beside it. */
-function textOf(key: string, bytes: Buffer): object {
-  const text = { [key]: bytes.toString() };
-  return isText(bytes) ? text : { ...text, [`${key}Base64`]: bytes.toString('base64') };
 }
 
 function nameOf(path: Buffer): Buffer {

@@ -33,9 +33,11 @@ export interface Inode {
   readonly bytes: Uint8Array;
   /** Bytes from its start; undefined when it has no room for any. */
   readonly xattrStart: number | undefined;
-  /** Where it lies, for messages. */
-  readonly place: Place;
+  /** Where it lies. */
+  readonly place: InodePlace;
 }
+
+type InodePlace = Place & { readonly offset: bigint };
 
 const noExtra = extInodeExtra.at(viewOf(new Uint8Array(extInodeExtra.size)));
 /** Bytes: the unit of i_blocks. */
@@ -79,7 +81,7 @@ export async function readOwnInode(
 
 interface Found {
   readonly bytes: Uint8Array;
-  readonly place: Place;
+  readonly place: InodePlace;
 }
 
 async function findInode(volume: ExtVolume, number: number, options: RequestOptions): Promise<Found> {
@@ -91,11 +93,11 @@ async function findInode(volume: ExtVolume, number: number, options: RequestOpti
     throw DiskError.corrupt({ ...place, actual: number, expected: `1 to ${inodeCount}` });
   }
   const offset = volume.offsetOf(group.inodeTable) + BigInt(((number - 1) % inodesPerGroup) * inodeSize);
-  const place: Place = { structure: `ext4 inode ${number}`, device: device.name, offset };
+  const place = { structure: `ext4 inode ${number}`, device: device.name, offset };
   return { bytes: await volume.bytes(offset, inodeSize, place, options), place };
 }
 
-function check(volume: ExtVolume, number: number, bytes: Uint8Array, place: Place): Inode {
+function check(volume: ExtVolume, number: number, bytes: Uint8Array, place: InodePlace): Inode {
   const { superblock } = volume;
   const view = viewOf(bytes);
   const raw = extInode.at(view);
