@@ -1,9 +1,11 @@
-import { Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { imageArg, imageFlags, sourceOf } from '../src/cli/flags.js';
+import { bmapFlags } from '../src/cli/bmap-flags.js';
+import { imageArg, sourceOf } from '../src/cli/flags.js';
 import { streamOut } from '../src/cli/stream-out.js';
 import { blockMapAsJson, describeCounts, mapAsLines } from '../src/cli/view/block-map.js';
-import { blockMap } from '../src/task/block-map/block-map.js';
+import { describeOwners, ownersDocument } from '../src/cli/view/owners.js';
+import { type BlockMap, blockMap } from '../src/task/block-map/block-map.js';
+import { ownersOf } from '../src/task/block-map/owners.js';
 import { openTextOutput } from '../src/task/output/text-output.js';
 
 export default class Bmap extends BaseCommand<typeof Bmap> {
@@ -13,26 +15,29 @@ export default class Bmap extends BaseCommand<typeof Bmap> {
 
 Kinds: v the whole disk, p a partition or logical volume, f a file, d a directory, m metadata (of a file, with its path: blocks of its map or of its extended attributes), s swap space, u free space (--free). Each name of a file has lines of its own. What lies in an inode itself is part of the metadata. Paths have control characters, backslashes and what is no UTF-8 as escapes.
 
+With --at it answers on standard output, and writes no map.
+
 A filesystem that disktool reads no files of, or that is in a state in which it cannot be believed, is left out and named, and so is a file or directory that is damaged; the status is then 3. The journal of one that was not unmounted is replayed in memory.`;
   static override examples = [
     { description: 'Map a disk', command: '<%= config.bin %> bmap guest.img --output guest.map' },
     { description: 'See who owns the blocks of a disk', command: '<%= config.bin %> bmap --free guest.img | less' },
+    { description: 'See who owns a sector', command: '<%= config.bin %> bmap guest.img --at 2056s' },
   ];
   static override enableJsonFlag = true;
   static override args = { image: imageArg() };
-  static override flags = {
-    output: Flags.string({ char: 'o', summary: 'write the map to this file', helpValue: 'MAP' }),
-    force: Flags.boolean({ char: 'f', summary: 'replace MAP if it is there already' }),
-    free: Flags.boolean({ summary: 'say what is free as well' }),
-    ...imageFlags,
-  };
+  static override flags = bmapFlags;
 
-  async run(): Promise<void> {
+  async run(): Promise<object | undefined> {
+    const { at } = this.flags;
+    return at === undefined ? await this.#map() : await this.#owners(at);
+  }
+
+  async #map(): Promise<undefined> {
     const { image } = this.args;
     const { output, force: replace, free } = this.flags;
     const { signal, onWarning } = this.context;
     const to = output === undefined ? undefined : await openTextOutput(output, { replace, signal, onWarning });
-    let map: Awaited<ReturnType<typeof blockMap>>;
+    let map: BlockMap;
     try {
       map = await this.withProgress(`bmap ${image}`, (context) =>
         blockMap(image, { ...sourceOf(this.flags), free }, context),
@@ -45,5 +50,15 @@ A filesystem that disktool reads no files of, or that is in a state in which it 
     this.streams = true;
     await streamOut(this.jsonEnabled() ? blockMapAsJson(map) : mapAsLines(map), this.signal, to);
     this.note(describeCounts(map.counts));
+  }
+
+  async #owners(offsets: readonly bigint[]): Promise<object> {
+    const { image } = this.args;
+    const report = await this.withProgress(`bmap ${image}`, (context) =>
+      ownersOf(image, offsets, sourceOf(this.flags), context),
+    );
+    if (report.leftOut.length > 0) this.status = 3;
+    if (!this.jsonEnabled()) this.log(describeOwners(report));
+    return ownersDocument(report);
   }
 }

@@ -45,7 +45,9 @@ export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
 export { type BlockMap, type BlockMapOptions, blockMap } from './task/block-map/block-map.js';
 export type { LineKind, MapLine, MapLines } from './task/block-map/map-lines.js';
+export { type Owner, type OwnersOfByte, type OwnersReport, ownersOf } from './task/block-map/owners.js';
 export type { BlockMapCounts, NotSurveyed } from './task/block-map/survey.js';
+export type { Unowned } from './task/block-map/unowned.js';
 export { bmapFile } from './task/bmap.js';
 export { cat } from './task/cat.js';
 export {

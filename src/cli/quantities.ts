@@ -21,6 +21,17 @@ export function parseSize(text: string): bigint {
   return bytes;
 }
 
+/**
+ * A place on a disk: a size, or in hexadecimal with `0x`.
+ *
+ * @returns bytes: 0 … 2^63 - 1
+ * @throws {DiskError} USAGE
+ */
+export function parseOffset(text: string): bigint {
+  if (!/^0x[0-9a-f]{1,16}$/i.test(text)) return parseSize(text);
+  return parseSize(BigInt(text).toString());
+}
+
 function parsePower(text: string): bigint | undefined {
   const found = /^2\^(\d{1,2})(?:([+-])(\d+))?$/.exec(text);
   if (found === null) return undefined;

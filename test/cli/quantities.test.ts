@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/cli/quantities.js';
+import { formatDuration, formatSize, parseDuration, parseOffset, parseSize } from '../../src/cli/quantities.js';
 import { DiskError } from '../../src/error/disk-error.js';
 
 const largest = 2n ** 63n - 1n;
@@ -28,6 +28,23 @@ test.each(['', '-1', '1.5', 'G', '1GG', '10 GX', '0x10', '1e3', '2^64-1', '8E', 
   (text) => {
     expect(() => parseSize(text)).toThrow(DiskError);
     expect(() => parseSize(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+  },
+);
+
+test.each([
+  ['0x1000', 4096n],
+  ['0X7FFFFFFFFFFFFFFF', largest],
+  ['2056s', 1_052_672n],
+  ['1M', 1n << 20n],
+  ['0', 0n],
+])('reads the offset %s as byte %d', (text, bytes) => {
+  expect(parseOffset(text)).toBe(bytes);
+});
+
+test.each(['0x', '0xg', '0x8000000000000000', '-0x1', '0x1s', '', '1000h'])(
+  'refuses the offset "%s" as wrong usage',
+  (text) => {
+    expect(() => parseOffset(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
   },
 );
 

@@ -2,6 +2,7 @@ import { existsSync, linkSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { RangeSet } from '../../src/binary/range-set.js';
+import { ownersOf } from '../../src/task/block-map/owners.js';
 import { damageDirectory, damageInode } from '../support/ext-damage.js';
 import { patchSuperblock } from '../support/ext-image.js';
 import { guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
@@ -171,5 +172,15 @@ needs({ ...lvmNeeds, slow: true })(
       }
     }
     expect(Number(rangesOf(files).total)).toBe(9 * 98 * 1024);
+    const offsets = files.map(({ start }) => BigInt(start + 13));
+    for (const { offset, owners } of (await ownersOf(disk.image, offsets, {}, {})).bytes) {
+      const file = owners.at(-1);
+      expect(owners.map(({ kind }) => kind)).toEqual(['v', 'p', 'p', 'f']);
+      expect(owners[2]?.device).toBe('/dev/vg/fs1');
+      const text = `fs1 ${file?.path?.toString().slice('/file-'.length)}, `;
+      expect(text[Number(file?.fileOffset) % text.length]).toBe(
+        bytes.toString('latin1', Number(offset), Number(offset) + 1),
+      );
+    }
   },
 );
