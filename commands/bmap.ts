@@ -1,10 +1,12 @@
 import { BaseCommand } from '../src/cli/base-command.js';
-import { bmapFlags } from '../src/cli/bmap-flags.js';
+import { bmapFlags, type FileOfDevice } from '../src/cli/bmap-flags.js';
 import { imageArg, sourceOf } from '../src/cli/flags.js';
 import { streamOut } from '../src/cli/stream-out.js';
 import { blockMapAsJson, describeCounts, mapAsLines } from '../src/cli/view/block-map.js';
+import { extentsAsJson, extentsAsTable } from '../src/cli/view/file-extents.js';
 import { describeOwners, ownersDocument } from '../src/cli/view/owners.js';
 import { type BlockMap, blockMap } from '../src/task/block-map/block-map.js';
+import { openFileOnDisk } from '../src/task/block-map/file-extents.js';
 import { ownersOf } from '../src/task/block-map/owners.js';
 import { openTextOutput } from '../src/task/output/text-output.js';
 
@@ -15,12 +17,13 @@ export default class Bmap extends BaseCommand<typeof Bmap> {
 
 Kinds: v the whole disk, p a partition or logical volume, f a file, d a directory, m metadata (of a file, with its path: blocks of its map or of its extended attributes), s swap space, u free space (--free). Each name of a file has lines of its own. What lies in an inode itself is part of the metadata. Paths have control characters, backslashes and what is no UTF-8 as escapes.
 
-With --at it answers on standard output, and writes no map.
+With --at or --file it answers on standard output, and writes no map.
 
 A filesystem that disktool reads no files of, or that is in a state in which it cannot be believed, is left out and named, and so is a file or directory that is damaged; the status is then 3. The journal of one that was not unmounted is replayed in memory.`;
   static override examples = [
     { description: 'Map a disk', command: '<%= config.bin %> bmap guest.img --output guest.map' },
     { description: 'See who owns the blocks of a disk', command: '<%= config.bin %> bmap --free guest.img | less' },
+    { description: 'See where a file lies', command: '<%= config.bin %> bmap guest.img --file /dev/sda1:/etc/fstab' },
     { description: 'See who owns a sector', command: '<%= config.bin %> bmap guest.img --at 2056s' },
   ];
   static override enableJsonFlag = true;
@@ -28,7 +31,8 @@ A filesystem that disktool reads no files of, or that is in a state in which it 
   static override flags = bmapFlags;
 
   async run(): Promise<object | undefined> {
-    const { at } = this.flags;
+    const { at, file } = this.flags;
+    if (file !== undefined) return await this.#extents(file);
     return at === undefined ? await this.#map() : await this.#owners(at);
   }
 
@@ -50,6 +54,12 @@ A filesystem that disktool reads no files of, or that is in a state in which it 
     this.streams = true;
     await streamOut(this.jsonEnabled() ? blockMapAsJson(map) : mapAsLines(map), this.signal, to);
     this.note(describeCounts(map.counts));
+  }
+
+  async #extents({ device, path }: FileOfDevice): Promise<undefined> {
+    await using file = await openFileOnDisk(this.args.image, device, path, sourceOf(this.flags), this.context);
+    this.streams = true;
+    await streamOut(this.jsonEnabled() ? extentsAsJson(file) : extentsAsTable(file), this.signal);
   }
 
   async #owners(offsets: readonly bigint[]): Promise<object> {

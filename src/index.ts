@@ -44,6 +44,7 @@ export { type Content, type Guest, type LeftVolume, type LogicalFacts, openGuest
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
 export { type BlockMap, type BlockMapOptions, blockMap } from './task/block-map/block-map.js';
+export { type DiskExtent, type FileOnDisk, openFileOnDisk } from './task/block-map/file-extents.js';
 export type { LineKind, MapLine, MapLines } from './task/block-map/map-lines.js';
 export { type Owner, type OwnersOfByte, type OwnersReport, ownersOf } from './task/block-map/owners.js';
 export type { BlockMapCounts, NotSurveyed } from './task/block-map/survey.js';

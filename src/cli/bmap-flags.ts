@@ -1,4 +1,5 @@
 import { Flags } from '@oclif/core';
+import { DiskError } from '../error/disk-error.js';
 import { imageFlags } from './flags.js';
 import { parseOffset } from './quantities.js';
 
@@ -11,6 +12,22 @@ const offsetsFlag = Flags.custom<readonly bigint[]>({
   helpValue: 'OFFSET[,OFFSET...]',
 });
 
+/** A file of a device. */
+export interface FileOfDevice {
+  readonly device: string;
+  readonly path: string;
+}
+
+const fileFlag = Flags.custom<FileOfDevice>({
+  parse: async (text) => {
+    // A label may have a colon in it, and a path too.
+    const at = text.includes(':/') ? text.indexOf(':/') : text.indexOf(':');
+    if (at <= 0) throw new DiskError('USAGE', `"${text}" names no file: write it like /dev/sda1:/etc/fstab`);
+    return { device: text.slice(0, at), path: text.slice(at + 1) };
+  },
+  helpValue: 'DEVICE:PATH',
+});
+
 export const bmapFlags = {
   output: Flags.string({ char: 'o', summary: 'write the map to this file', helpValue: 'MAP' }),
   force: Flags.boolean({ char: 'f', summary: 'replace MAP if it is there already' }),
@@ -20,6 +37,12 @@ export const bmapFlags = {
     description:
       'From the whole disk inwards: device, partition, logical volume, metadata, every name of a file and which byte of it. OFFSET is like 4096, 0x1000, 1M, or 512s for a sector, as kernels count them in their messages.',
     exclusive: ofTheMap,
+  }),
+  file: fileFlag({
+    summary: 'say where this file or directory lies on the disk, instead of writing a map',
+    description:
+      'As filefrag -v does, in bytes: where each part begins in the file and on the disk, and which parts are unwritten, inline (within the inode) or blocks of its own metadata. DEVICE is named as for ls, PATH is from the root of its filesystem; symbolic links are followed. Nothing but the file is read.',
+    exclusive: [...ofTheMap, 'at'],
   }),
   ...imageFlags,
 };

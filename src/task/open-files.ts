@@ -1,3 +1,4 @@
+import type { Placement } from '../binary/placement.js';
 import type { Filesystem } from '../filesystem/filesystem.js';
 import { findFilesystem } from '../guest/find-filesystem.js';
 import { openGuest } from '../guest/guest.js';
@@ -9,6 +10,8 @@ export interface OpenFiles extends AsyncDisposable {
   /** As the guest names it: `/dev/sda1`. */
   readonly device: string;
   readonly filesystem: Filesystem;
+  /** Where the device's bytes are on the disk. */
+  readonly placement: Placement;
 }
 
 /**
@@ -29,7 +32,8 @@ export async function openFiles(
     const { volume, filesystem, doubts } = findFilesystem(guest, device);
     for (const warning of guest.warnings) onWarning?.(warning);
     for (const doubt of doubts) onWarning?.(`${volume.name} of ${image}: ${doubt}`);
-    return { device: volume.name, filesystem, [Symbol.asyncDispose]: () => disk.close() };
+    const { name, placement } = volume;
+    return { device: name, filesystem, placement, [Symbol.asyncDispose]: () => disk.close() };
   } catch (error) {
     await disk.close();
     throw error;

@@ -2,6 +2,7 @@ import { existsSync, linkSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { RangeSet } from '../../src/binary/range-set.js';
+import { openFileOnDisk } from '../../src/task/block-map/file-extents.js';
 import { ownersOf } from '../../src/task/block-map/owners.js';
 import { damageDirectory, damageInode } from '../support/ext-damage.js';
 import { patchSuperblock } from '../support/ext-image.js';
@@ -172,6 +173,17 @@ needs({ ...lvmNeeds, slow: true })(
       }
     }
     expect(Number(rangesOf(files).total)).toBe(9 * 98 * 1024);
+    for (const number of [0, 5]) {
+      await using file = await openFileOnDisk(disk.image, 'vg/fs1', `/file-${number}`, {}, {});
+      const parts: Buffer[] = [];
+      for await (const { role, diskOffset, length, fileOffset } of file.extents()) {
+        if (role !== 'content') continue;
+        expect(Number(fileOffset)).toBe(Buffer.concat(parts).length);
+        parts.push(bytes.subarray(Number(diskOffset), Number(diskOffset + length)));
+      }
+      const size = 100_000 + number;
+      expect(Buffer.concat(parts).subarray(0, size)).toEqual(Buffer.alloc(size, `fs1 ${number}, `));
+    }
     const offsets = files.map(({ start }) => BigInt(start + 13));
     for (const { offset, owners } of (await ownersOf(disk.image, offsets, {}, {})).bytes) {
       const file = owners.at(-1);

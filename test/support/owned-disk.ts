@@ -46,7 +46,7 @@ export async function ownedDisk(): Promise<OwnedDisk> {
   writeFileSync(join(tree, 'small'), 'in its inode');
   for (let i = 0; i < 40; i++) writeFileSync(join(tree, `etc/file ${i}`), `${i}`.repeat(1000 * i));
   const [rootOffset, rootSize] = [MiB, 18 * MiB];
-  const options = ['-Fqt', 'ext4', '-b', '1024', '-I', '256', '-O', 'inline_data', '-d', tree];
+  const options = ['-Fqt', 'ext4', '-b', '1024', '-I', '256', '-L', 'owned', '-O', 'inline_data', '-d', tree];
   await run('mke2fs', [...options, '-E', `offset=${rootOffset},nodiscard`, image, '18M']);
   const root = `${image}?offset=${rootOffset}`;
   const holes = join(folder, 'pieces');
