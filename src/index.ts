@@ -43,7 +43,20 @@ export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } 
 export { type Content, type Guest, type LeftVolume, type LogicalFacts, openGuest, type Volume } from './guest/guest.js';
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
+export {
+  type BadSectors,
+  type BadSectorsOptions,
+  type BadStatus,
+  readBadSectors,
+} from './task/block-map/bad-sectors.js';
 export { type BlockMap, type BlockMapOptions, blockMap } from './task/block-map/block-map.js';
+export {
+  type Damage,
+  type DamagedFile,
+  type DamagedPlace,
+  type DamageOptions,
+  findDamage,
+} from './task/block-map/damage.js';
 export { type DiskExtent, type FileOnDisk, openFileOnDisk } from './task/block-map/file-extents.js';
 export type { LineKind, MapLine, MapLines } from './task/block-map/map-lines.js';
 export { type Owner, type OwnersOfByte, type OwnersReport, ownersOf } from './task/block-map/owners.js';

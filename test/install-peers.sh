@@ -18,6 +18,7 @@ f2fs-tools
 fdisk
 fio
 fuse3
+gddrescue
 gdisk
 genisoimage
 libnbd-bin

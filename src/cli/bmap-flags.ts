@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
 import { DiskError } from '../error/disk-error.js';
-import { imageFlags } from './flags.js';
+import { type BadStatus, badStatuses } from '../task/block-map/bad-sectors.js';
+import { imageFlags, sizeFlag } from './flags.js';
 import { parseOffset } from './quantities.js';
 
 /** The flags of `bmap`: those of the map itself, and those that ask something instead. */
@@ -28,6 +29,15 @@ const fileFlag = Flags.custom<FileOfDevice>({
   helpValue: 'DEVICE:PATH',
 });
 
+const statusesFlag = Flags.custom<readonly BadStatus[]>({
+  parse: async (text) => {
+    const found = badStatuses.filter((status) => text.includes(status));
+    if (text !== '' && [...text].every((letter) => badStatuses.some((status) => status === letter))) return found;
+    throw new DiskError('USAGE', `"${text}" are no statuses: write some of ${badStatuses.join('')}`);
+  },
+  helpValue: 'STATUSES',
+});
+
 export const bmapFlags = {
   output: Flags.string({ char: 'o', summary: 'write the map to this file', helpValue: 'MAP' }),
   force: Flags.boolean({ char: 'f', summary: 'replace MAP if it is there already' }),
@@ -43,6 +53,21 @@ export const bmapFlags = {
     description:
       'As filefrag -v does, in bytes: where each part begins in the file and on the disk, and which parts are unwritten, inline (within the inode) or blocks of its own metadata. DEVICE is named as for ls, PATH is from the root of its filesystem; symbolic links are followed. Nothing but the file is read.',
     exclusive: [...ofTheMap, 'at'],
+  }),
+  'bad-sectors': Flags.string({
+    summary: 'say which files are damaged by the bad sectors that this file lists, instead of writing a map',
+    description:
+      'FILE is a map of ddrescue, or has a number a line; - is standard input. Of a map, all blocks count that are not finished (+), since a copy has none of them; see --statuses. Numbers are offsets in bytes and stand for the sector of 512 bytes that they lie in, or count sectors of --sector-size. Each file is named once, with how many of its bytes are bad; then what else is hit: metadata by its kind, free space, the partition table, what nobody has.',
+    helpValue: 'FILE',
+    exclusive: [...ofTheMap, 'at', 'file'],
+  }),
+  'sector-size': sizeFlag({
+    summary: 'the numbers of FILE count sectors of this size, as badblocks -b and ddrescuelog -b write them',
+    dependsOn: ['bad-sectors'],
+  }),
+  statuses: statusesFlag({
+    summary: 'which blocks of a map of ddrescue are bad: any of ? (not tried) * (not trimmed) / (not scraped) - (bad)',
+    dependsOn: ['bad-sectors'],
   }),
   ...imageFlags,
 };

@@ -88,7 +88,7 @@ const ownStatuses: Readonly<Record<string, typeof exitStatuses>> = {
     ['0', 'Done.'],
     ['1', 'Failed.'],
     ['2', 'Wrong usage.'],
-    ['3', 'The rest is mapped, but something was left out.'],
+    ['3', 'The rest is told, but something was left out.'],
     ['128+n', 'Ended by signal n.'],
   ],
   ls: [

@@ -7,12 +7,15 @@ import { until } from './mounted.js';
 import { attempt } from './run.js';
 import { temporaryFolder } from './temporary.js';
 
-/** Shows an export as a file, until the caller or the test takes it away. */
-export async function nbdfuse(uri: string): Promise<{ file: string; unmount: () => Promise<void> }> {
+/** Shows an export as a file, until the caller or the test takes it away. @param errors whether reads that fail are told */
+export async function nbdfuse(
+  uri: string,
+  errors: 'inherit' | 'ignore' = 'inherit',
+): Promise<{ file: string; unmount: () => Promise<void> }> {
   const mountPoint = join(await temporaryFolder(), 'fuse');
   await mkdir(mountPoint);
   const file = join(mountPoint, 'disk');
-  const child = spawn('nbdfuse', [file, uri], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const child = spawn('nbdfuse', [file, uri], { stdio: ['ignore', 'inherit', errors] });
   const ended = once(child, 'close');
   const unmount = async () => {
     if (child.exitCode !== null) return;

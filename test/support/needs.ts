@@ -25,6 +25,8 @@ export const packages = {
   'bcache-super-show': 'bcache-tools',
   btrfs: 'btrfs-progs',
   cryptsetup: 'cryptsetup-bin',
+  ddrescue: 'gddrescue',
+  ddrescuelog: 'gddrescue',
   debugfs: 'e2fsprogs',
   dumpe2fs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
