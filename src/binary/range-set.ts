@@ -204,18 +204,20 @@ function checkBound(bound: bigint): bigint {
   return bound;
 }
 
+/**
+ * The union of half-open ranges, by their starts and their ends, each sorted alone: where as many have ended as have begun,
+ * and the next begins later, there is a gap.
+ */
 function sortAndJoin(bounds: BigInt64Array): BigInt64Array {
-  const pairs = Array.from({ length: bounds.length / 2 }, (_, i) => bounds.subarray(i * 2, i * 2 + 2));
-  pairs.sort(([a = 0n], [b = 0n]) => (a < b ? -1 : a > b ? 1 : 0));
+  const starts = bounds.filter((_, i) => i % 2 === 0).sort();
+  const ends = bounds.filter((_, i) => i % 2 === 1).sort();
   const joined = new BigInt64Array(bounds.length);
   let used = 0;
-  for (const [start = 0n, end = 0n] of pairs) {
-    const last = used === 0 ? undefined : joined[used - 1];
-    if (last !== undefined && start <= last) joined[used - 1] = max(last, end);
-    else {
-      joined[used++] = start;
-      joined[used++] = end;
-    }
+  for (const [i, start] of starts.entries()) {
+    const before = ends[i - 1];
+    if (before === undefined || start > before) joined[used++] = start;
+    const [end, next] = [ends[i], starts[i + 1]];
+    if (end !== undefined && (next === undefined || next > end)) joined[used++] = end;
   }
   return joined.slice(0, used);
 }
