@@ -6,7 +6,7 @@ import { sizeFlag } from './flags.js';
 
 export const freeSpaceFlags = {
   ignore: Flags.string({
-    summary: 'leave this partition or logical volume alone: nothing of it is free',
+    summary: 'leave this partition, logical volume or volume group alone: nothing of it is free',
     helpValue: 'DEVICE',
     multiple: true,
     multipleNonGreedy: true,

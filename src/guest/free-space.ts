@@ -49,7 +49,7 @@ export interface LeftAlone {
 }
 
 export interface FreeSpaceOptions {
-  /** Volumes to leave alone, by any of their names. */
+  /** Volumes to leave alone, by any of their names; of a volume group, all that is in it. */
   readonly ignore?: readonly string[] | undefined;
   /** Volumes to wipe whole, by any of their names. */
   readonly wipe?: readonly string[] | undefined;
@@ -70,7 +70,7 @@ export interface FreeSpaceOptions {
 export async function findFreeSpace(guest: Guest, options: FreeSpaceOptions = {}): Promise<FreeSpace> {
   // A logical volume that is not taken apart is left alone, asked or not.
   const ignore = (options.ignore ?? []).filter((name) => findLeft(guest, name) === undefined);
-  const ignored = new Set(ignore.map((name) => volumeCalled(guest, name)));
+  const ignored = new Set(ignore.flatMap((name) => volumesCalled(guest, name)));
   const wiped = new Set((options.wipe ?? []).map((name) => volumeCalled(guest, name)));
   const kept = bytesOf(ignored);
   for (const volume of wiped) refuseToWipe(guest, volume, kept);
@@ -126,6 +126,20 @@ function meet({ placement }: Volume, bytes: RangeSet): boolean {
 
 function describeLeft({ name, size, logical, reason }: LeftVolume): VolumeFreeSpace {
   return { name, type: logical.type, size, wiped: false, ...leaveAlone('unsupported', reason) };
+}
+
+/** A volume by name, or a volume group's physical volumes and what lies in them. */
+function volumesCalled(guest: Guest, name: string): readonly Volume[] {
+  const { groups, volumes } = guest;
+  const short = name.replace(/^\/dev\//, '');
+  if (!groups.some((group) => group.name === short)) return [volumeCalled(guest, name)];
+  const named = volumes.filter((volume) => volume.name === `/dev/${short}`);
+  const inGroup = volumes.filter(
+    ({ content, logical }) =>
+      logical?.group === short || (content.kind === 'physical-volume' && content.group === short),
+  );
+  // A group may be called as a partition is: then both are meant.
+  return [...named, ...inGroup];
 }
 
 /** A volume by name, but not a partitioned disk as a whole. */

@@ -81,6 +81,15 @@ describe('a logical volume stands wherever a partition does', () => {
       ['/dev/vg-0/root', { kind: 'ignored', reason: 'ignored, as asked' }],
       ['/dev/vg-0/home', undefined],
     ]);
+    for (const name of ['vg-0', '/dev/vg-0']) {
+      const group = JSON.parse(await answer('sparsify', '-n', '--json', '--ignore', name, disk.image));
+      expect(group.images[0].volumes.map(({ leftAlone }: Record<string, unknown>) => leftAlone)).toEqual(
+        Array.from({ length: 4 }, () => ({ kind: 'ignored', reason: 'ignored, as asked' })),
+      );
+      expect(group.images[0].volumes.map(({ free }: Record<string, unknown>) => free)).toEqual([0, 0, 0, 0]);
+    }
+    const unknown = await disktool(['sparsify', '-n', '--ignore', 'vg-1', disk.image]);
+    expect([unknown.status, unknown.stderr]).toEqual([2, expect.stringContaining('"vg-1" names no device')]);
     await answer('copy', '--sparsify', disk.image, `${out}.copy`);
     await answer('download', '--force', `${out}.copy`, '/dev/vg-0/root', out);
     const before = await contentsOf(served);
