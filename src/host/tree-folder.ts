@@ -102,11 +102,22 @@ export class TreeFolder implements Disposable {
     this.#call('mknodat', `make the ${type}`, name, [types[type] | ownFile, deviceNumber(device)]);
   }
 
-  /** Gives a file of the tree another name. @throws {DiskError} IO */
-  makeHardLink(name: Uint8Array, from: TreeFolder, fromName: Uint8Array): void {
-    const [old, given] = [terminated(checked(fromName)), terminated(checked(name))];
-    const result = Number(tryCall('linkat', from.fd, old, this.fd, given, 0));
-    if (result < 0) throw this.#error('name', name, result);
+  /**
+   * Holds what has a name, without following it, if it is what was made there.
+   *
+   * @returns undefined when something else has the name by now, or nothing
+   */
+  holdSame(name: Uint8Array, identity: MadeFile): HeldFile | undefined {
+    const fd = this.#find(name);
+    if (fd === undefined) return undefined;
+    if (isSame(madeFile(fd), identity)) return new HeldFile(fd);
+    closeSync(fd);
+    return undefined;
+  }
+
+  /** Gives a file another name. @throws {DiskError} IO, EEXIST when it is taken, ENOENT when the file has none left */
+  makeHardLink(name: Uint8Array, { fd }: HeldFile): void {
+    this.nameFile(fd, name);
   }
 
   /**
@@ -128,7 +139,7 @@ export class TreeFolder implements Disposable {
     return this.#call('openat', 'create', name, [flags, ownFile]);
   }
 
-  /** Gives a nameless file its name. @throws {DiskError} IO, EEXIST when the name is taken */
+  /** Gives an open file a name. @throws {DiskError} IO, EEXIST when the name is taken */
   nameFile(fd: number, name: Uint8Array): void {
     const given = terminated(checked(name));
     const result = Number(tryCall('linkat', AT_FDCWD, `/proc/self/fd/${fd}`, this.fd, given, AT_SYMLINK_FOLLOW));
@@ -197,6 +208,33 @@ export class TreeFolder implements Disposable {
   }
 }
 
+/** What makes a file that was made the same file later: an inode number alone may be given to another. */
+export interface MadeFile {
+  readonly device: bigint;
+  readonly inode: bigint;
+  /** Nanoseconds since 1970. */
+  readonly birthNs: bigint;
+}
+
+/** Of the file that a descriptor stands for, whatever has its name. */
+export function madeFile(fd: number): MadeFile {
+  const { dev: device, ino: inode, birthtimeNs: birthNs } = fstatSync(fd, { bigint: true });
+  return { device, inode, birthNs };
+}
+
+function isSame(one: MadeFile, other: MadeFile): boolean {
+  return one.device === other.device && one.inode === other.inode && one.birthNs === other.birthNs;
+}
+
+/** A file of any kind, held, to be given another name. Whoever holds it disposes of it. */
+export class HeldFile implements Disposable {
+  constructor(readonly fd: number) {}
+
+  [Symbol.dispose](): void {
+    closeSync(this.fd);
+  }
+}
+
 /** As C ends it. */
 function terminated(text: Uint8Array): Buffer {
   return Buffer.concat([text, Buffer.of(0)]);
@@ -218,6 +256,11 @@ export class TreeNode implements Disposable {
     private readonly name: string,
   ) {
     this.#path = `/proc/self/fd/${fd}`;
+  }
+
+  /** What it is, whatever becomes of its name. */
+  get identity(): MadeFile {
+    return madeFile(this.fd);
   }
 
   /** False when this user may not. */

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -11,7 +12,7 @@ import {
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { setTimes } from '../../src/host/times.js';
-import { isPlainName, TreeFolder } from '../../src/host/tree-folder.js';
+import { isPlainName, madeFile, TreeFolder } from '../../src/host/tree-folder.js';
 import { needs } from '../support/needs.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -51,12 +52,19 @@ test('makes folders, files, links and nodes of any names, with times to the nano
   else child.rename(name('temporary'), name('file'), { replace: false });
   const times = { atimeNs: -1_500_000_001n, mtimeNs: 4_102_444_800_123_456_789n };
   setTimes(fd, times, 'file');
+  const identity = madeFile(fd);
   closeSync(fd);
   using link = child.hold(name('link'), 'symlink');
   using pipe = child.hold(name('pipe'), 'fifo');
   pipe.setMode(0o640);
   for (const made of [link, pipe]) made.setTimes(times);
-  child.makeHardLink(name('again'), child, name('file'));
+  {
+    using held = child.holdSame(name('file'), identity);
+    if (held === undefined) throw new Error('the file is not there');
+    child.makeHardLink(name('again'), held);
+    expect(child.holdSame(name('pipe'), identity)).toBeUndefined();
+    expect(child.holdSame(name('nothing'), identity)).toBeUndefined();
+  }
   const at = (of: string) => Buffer.concat([name(`${inside}/`), odd, name(`/${of}`)]);
   for (const of of ['link', 'pipe', 'file']) expect(lstatSync(at(of), { bigint: true })).toMatchObject(times);
   expect(readlinkSync(at('link'), { encoding: 'buffer' })).toEqual(odd);
@@ -105,7 +113,7 @@ test('attributes go to what was made, and to nothing that has taken its name', a
   expect(lstatSync(join(inside, 'pipe'), { bigint: true })).toEqual(before);
   expect(() => folder.hold(name('pipe'), 'fifo')).toThrow(expect.objectContaining({ code: 'UNSAFE' }));
   folder.makeNode(name('one'), 'fifo');
-  folder.makeHardLink(name('two'), folder, name('one'));
+  linkSync(join(inside, 'one'), join(inside, 'two'));
   expect(() => folder.hold(name('one'), 'fifo')).toThrow(expect.objectContaining({ code: 'UNSAFE' }));
 });
 

@@ -4,7 +4,7 @@ import type { FileObject } from '../../filesystem/file.js';
 import { errnoOf } from '../../host/errno.js';
 import { call } from '../../host/libc.js';
 import { writeAt } from '../../host/positioned.js';
-import type { TreeFolder } from '../../host/tree-folder.js';
+import { type MadeFile, madeFile, type TreeFolder } from '../../host/tree-folder.js';
 import { dataPieces } from '../data-pieces.js';
 import { applyAttributes } from '../output/attributes.js';
 import type { Source } from './copy-out.js';
@@ -14,9 +14,15 @@ import { allTaken, replaceBy, temporaryNames } from './take-name.js';
 /**
  * Copies a regular file. It has no name until it is whole, or where there are no nameless files a temporary one.
  *
+ * @returns what was made, by its descriptor: somebody else may take its name at any time
  * @throws {DiskError} as {@link FileObject}; IO, EEXIST when the name is taken
  */
-export async function copyFile(copying: Copying, target: TreeFolder, source: Source, file: FileObject): Promise<void> {
+export async function copyFile(
+  copying: Copying,
+  target: TreeFolder,
+  source: Source,
+  file: FileObject,
+): Promise<MadeFile> {
   const { name, path } = source;
   const { onWarning = () => {} } = copying.context;
   const lost = (attribute: string, errno: string) => copying.lose(path, attribute, errno);
@@ -28,11 +34,12 @@ export async function copyFile(copying: Copying, target: TreeFolder, source: Sou
     await applyAttributes(fd, kept, `${target.name}/${name.toString()}`, onWarning, lost);
     takeName(copying, target, fd, name, temporary);
     named = true;
+    copying.counts.files++;
+    return madeFile(fd);
   } finally {
     closeSync(fd);
     if (!named && temporary !== undefined) target.remove(temporary);
   }
-  copying.counts.files++;
 }
 
 function open(target: TreeFolder, name: Buffer): { readonly fd: number; readonly temporary: Buffer | undefined } {

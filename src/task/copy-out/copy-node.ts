@@ -1,17 +1,23 @@
 import type { FileObject } from '../../filesystem/file.js';
 import { errnoOf } from '../../host/errno.js';
-import type { TreeFolder } from '../../host/tree-folder.js';
+import type { MadeFile, TreeFolder } from '../../host/tree-folder.js';
 import { setIds } from '../output/attributes.js';
 import type { Source } from './copy-out.js';
-import type { Copied, Copying } from './copying.js';
+import type { Copying } from './copying.js';
 import { replaceBy } from './take-name.js';
 
 /**
  * Copies what is neither a regular file nor a directory: a symbolic link, a device, a fifo, a socket.
  *
+ * @returns what was made
  * @throws {DiskError} as {@link FileObject}; IO, EPERM for a device unless by root, EEXIST when the name is taken
  */
-export async function copyNode(copying: Copying, target: TreeFolder, source: Source, file: FileObject): Promise<void> {
+export async function copyNode(
+  copying: Copying,
+  target: TreeFolder,
+  source: Source,
+  file: FileObject,
+): Promise<MadeFile> {
   const { name, path } = source;
   const { signal } = copying.context;
   const { type } = file;
@@ -34,12 +40,14 @@ export async function copyNode(copying: Copying, target: TreeFolder, source: Sou
   if (type !== 'symlink') made.setMode(owned ? kept.mode : kept.mode & ~setIds);
   made.setTimes(kept);
   copying.counts[type === 'symlink' ? 'symlinks' : 'special']++;
+  return made.identity;
 }
 
 /**
  * Gives what was copied already under another name this one as well.
  *
- * @returns false when it is to be copied: it has no other name yet, or the target cannot have two of it
+ * @returns false when it is to be copied: it has no other name yet, or something else has that by now, or the target cannot
+ * have two of it
  * @throws {DiskError} IO, EEXIST when the name is taken
  */
 export async function linkAgain(
@@ -57,10 +65,13 @@ export async function linkAgain(
       from = from.child(part);
       opened.push(from);
     }
-    const link = (as: Buffer) => target.makeHardLink(as, from, first.name);
+    using held = from.holdSame(first.name, first.identity);
+    if (held === undefined) return false;
+    const link = (as: Buffer) => target.makeHardLink(as, held);
     if (copying.force && target.stat(name) !== undefined) replaceBy(target, name, link);
     else link(name);
-    return isSame(copying, target, name, first);
+    copying.counts.hardLinks++;
+    return true;
   } catch (error) {
     // Another filesystem is mounted in between, or that one has no more or no hard links.
     if (['EXDEV', 'EMLINK', 'EPERM', 'EOPNOTSUPP', 'ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) {
@@ -70,15 +81,4 @@ export async function linkAgain(
   } finally {
     for (const folder of opened) folder[Symbol.dispose]();
   }
-}
-
-/** Whether what was linked is what was copied: somebody may have put another thing in its place. */
-function isSame({ counts }: Copying, target: TreeFolder, name: Buffer, { stats }: Copied): boolean {
-  const now = target.stat(name);
-  if (now?.ino === stats.ino && now.dev === stats.dev) {
-    counts.hardLinks++;
-    return true;
-  }
-  target.remove(name);
-  return false;
 }

@@ -84,10 +84,9 @@ async function copyOne(
     if (file.refused !== undefined) throw leftOut(file.refused);
     if (file.type === 'directory') return await enterFolder(copying, target, folders, source, file, seen);
     if (await linkAgain(copying, target, name, file)) return undefined;
-    if (file.type === 'file') await copyFile(copying, target, source, file);
-    else await copyNode(copying, target, source, file);
-    const stats = file.attributes.links > 1 ? target.stat(name) : undefined;
-    if (stats !== undefined) copying.copied.set(file.id, { folders, name, stats });
+    const copy = file.type === 'file' ? copyFile : copyNode;
+    const identity = await copy(copying, target, source, file);
+    if (file.attributes.links > 1) copying.copied.set(file.id, { folders, name, identity });
     return undefined;
   } catch (error) {
     if (!(error instanceof DiskError) || !mayBeLeftOut(error)) throw error;

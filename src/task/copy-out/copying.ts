@@ -1,8 +1,7 @@
-import type { BigIntStats } from 'node:fs';
 import { hasCode } from '../../error/disk-error.js';
 import type { FileAttributes, FileObject, Xattr } from '../../filesystem/file.js';
 import { alignedBuffer } from '../../host/aligned-buffer.js';
-import type { TreeFolder } from '../../host/tree-folder.js';
+import type { MadeFile, TreeFolder } from '../../host/tree-folder.js';
 import type { TaskContext } from '../context.js';
 import { damagedXattrs, LeftOutFiles } from '../left-out.js';
 import type { Attributes } from '../output/attributes.js';
@@ -24,7 +23,8 @@ export interface CopyOutCounts {
 export interface Copied {
   readonly folders: readonly Buffer[];
   readonly name: Buffer;
-  readonly stats: BigIntStats;
+  /** Of what was made there. */
+  readonly identity: MadeFile;
 }
 
 /** Bytes a request. */

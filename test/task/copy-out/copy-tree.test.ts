@@ -93,6 +93,47 @@ test('a second name of a file that was replaced by a link becomes a copy, not a 
   expectUntouched(at);
 });
 
+test('a second name is never given to what somebody else put in the place of the first', async () => {
+  for (const swap of [
+    (path: string) => writeFileSync(path, 'theirs'),
+    (path: string) => symlinkSync('/etc/passwd', path),
+    (path: string) => mkdirSync(path),
+    () => {},
+  ]) {
+    const at = await place();
+    const twice = object('file', { links: 3 });
+    const first = join(at.inside, 'top', 'first');
+    const meanwhile: FileObject = {
+      ...file(),
+      content: async () => {
+        rmSync(first);
+        swap(first);
+        return await file().content();
+      },
+    };
+    const source = folder(['first', twice], ['other', meanwhile], ['second', twice], ['third', twice]);
+    const { counts, leftOut } = await copy(at, source);
+    expect(leftOut.list).toEqual([]);
+    for (const name of ['second', 'third']) {
+      expect(readFileSync(join(at.inside, 'top', name), 'utf8'), name).toBe('evil');
+    }
+    expect(lstatSync(join(at.inside, 'top', 'third')).ino).toBe(lstatSync(join(at.inside, 'top', 'second')).ino);
+    expect(lstatSync(join(at.inside, 'top', 'second')).nlink).toBe(2);
+    expect(counts).toMatchObject({ files: 3, hardLinks: 1 });
+    expectUntouched(at);
+  }
+});
+
+test('a symbolic link that has two names is linked, not what it leads to', async () => {
+  const at = await place();
+  const twice = object('symlink', { target: `${at.outside}/file`, links: 2 });
+  const { counts } = await copy(at, folder(['x', twice], ['y', twice]));
+  expect(counts).toMatchObject({ symlinks: 1, hardLinks: 1 });
+  expect(lstatSync(join(at.inside, 'top', 'y')).isSymbolicLink()).toBe(true);
+  expect(lstatSync(join(at.inside, 'top', 'y')).ino).toBe(lstatSync(join(at.inside, 'top', 'x')).ino);
+  expectUntouched(at);
+});
+
 test('a directory that holds itself is left out', async () => {
   const at = await place();
   const inner = folder();
