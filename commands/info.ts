@@ -6,7 +6,7 @@ import { type DiskInfo, imageInfo } from '../src/task/info.js';
 export default class Info extends BaseCommand<typeof Info> {
   static override summary = 'say what a disk image is';
   static override description =
-    `Tells the format and the sizes of an image, what it takes on the host, its backing files, snapshots and features, and the partition table of its disk.
+    `Tells the format and the sizes of an image, what it takes on the host, its backing files, snapshots and features, the partition table of its disk, and its logical volumes.
 
 What cannot be read is said with its reason, and the rest is told: the status is 0 as long as the first bytes of the image can be read. Backing files are followed as far as any command would follow them: those of an image whose format was only found out by its first bytes, which a guest can write, are named and not opened.`;
   static override examples = [

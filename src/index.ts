@@ -79,7 +79,7 @@ export type { CopyResult } from './task/copy-device.js';
 export { type CopyOutOptions, type CopyOutResult, copyOut } from './task/copy-out/copy-out.js';
 export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
 export { type FreezeResult, freeze } from './task/freeze.js';
-export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo } from './task/info.js';
+export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo, type LogicalVolumeInfo } from './task/info.js';
 export type { LeftOut } from './task/left-out.js';
 export { type FileListing, type ListedFile, type ListFilesOptions, listFiles } from './task/list-files.js';
 export { type Listing, type ListOptions, listFilesystems } from './task/list-filesystems.js';

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { contentsOf } from '../support/ext-image.js';
-import { fillLogical, type LvmDisk, lvmDisk, lvmNeeds, readLogical } from '../support/lvm-image.js';
+import { fillLogical, type LvmDisk, lvmDisk, lvmNeeds, readLogical, report } from '../support/lvm-image.js';
 import { leftAloneVolumes } from '../support/lvm-variants.js';
 import { needs } from '../support/needs.js';
 import { disktool } from '../support/run.js';
@@ -59,6 +59,12 @@ describe('a logical volume stands wherever a partition does', () => {
       ],
     );
 
+    const info = JSON.parse(await answer('info', '--json', disk.image));
+    const theirs = await report(disk, 'lvs', 'lv_name,lv_size,lv_uuid');
+    const ours = info.logicalVolumes.map(({ name, size, uuid }: Record<string, unknown>) => [name, `${size}`, uuid]);
+    expect(ours.sort()).toEqual(theirs.map((lv) => [lv.lv_name, lv.lv_size, lv.lv_uuid]).sort());
+    expect(await answer('info', disk.image)).toMatch(/^\/dev\/vg-0\/root +16777216 +16M +striped +-$/m);
+
     for (const name of ['/dev/vg-0/root', '/dev/mapper/vg--0-root', 'LABEL=the-root']) {
       const { device, offset } = JSON.parse(await answer('download', '--force', '--json', disk.image, name, out));
       expect([device, offset]).toEqual(['/dev/vg-0/root', undefined]);
@@ -74,8 +80,9 @@ describe('a logical volume stands wherever a partition does', () => {
     expect(root.equals(await readFile(served))).toBe(true);
 
     const ignored = JSON.parse(await answer('sparsify', '-n', '--json', '--ignore', 'vg-0/root', disk.image));
-    const [report] = ignored.images;
-    expect(report.volumes.map(({ device, leftAlone }: Record<string, unknown>) => [device, leftAlone])).toEqual([
+    expect(
+      ignored.images[0].volumes.map(({ device, leftAlone }: Record<string, unknown>) => [device, leftAlone]),
+    ).toEqual([
       ['/dev/sda1', undefined],
       ['/dev/sda2', undefined],
       ['/dev/vg-0/root', { kind: 'ignored', reason: 'ignored, as asked' }],

@@ -3,10 +3,12 @@ import { printable } from '../printable.js';
 import { formatSize } from '../quantities.js';
 import { table } from '../table.js';
 
-/** A paragraph for each image, then tables: what is inside the first of them, and the partitions of its disk. */
-export function describeInfo({ images, partitionTable }: DiskInfo): string {
+/** A paragraph for each image, then tables: what is inside the first of them, partitions and logical volumes of its disk. */
+export function describeInfo({ images, partitionTable, logicalVolumes = [] }: DiskInfo): string {
   const parts = images.map(describeImage);
-  return [...parts, ...(partitionTable === undefined ? [] : [describeTable(partitionTable)])].join('\n\n');
+  const tables = partitionTable === undefined ? [] : [describeTable(partitionTable)];
+  const volumes = logicalVolumes.length === 0 ? [] : [describeLogicalVolumes(logicalVolumes)];
+  return [...parts, ...tables, ...volumes].join('\n\n');
 }
 
 const both = (bytes: bigint) => (bytes < 1024n ? `${bytes} bytes` : `${formatSize(bytes)} (${bytes} bytes)`);
@@ -63,6 +65,17 @@ function describeSnapshots(snapshots: NonNullable<ImageFacts['snapshots']>): str
     { heading: 'VM state', align: 'right', cell: ({ vmStateSize }) => formatSize(vmStateSize) },
     { heading: 'Disk', align: 'right', cell: ({ diskSize }) => formatSize(diskSize) },
   ]);
+}
+
+function describeLogicalVolumes(volumes: NonNullable<DiskInfo['logicalVolumes']>): string {
+  const rows = table(volumes, [
+    { heading: 'Name', cell: ({ device }) => device },
+    { heading: 'Size', align: 'right', cell: ({ size }) => `${size}` },
+    { heading: '', align: 'right', cell: ({ size }) => formatSize(size) },
+    { heading: 'Type', cell: ({ type }) => type },
+    { heading: 'Problem', cell: ({ problem }) => problem ?? '-' },
+  ]);
+  return `logical volumes:\n${rows}`;
 }
 
 function describeTable({ kind, sectorSize, uuid, partitions }: NonNullable<DiskInfo['partitionTable']>): string {
