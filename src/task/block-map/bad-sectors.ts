@@ -44,6 +44,7 @@ const largest = 2n ** 63n - 1n;
 export async function readBadSectors(path: string, options: BadSectorsOptions = {}): Promise<BadSectors> {
   const name = path === '-' ? 'standard input' : path;
   const { sectorSize, statuses, signal } = options;
+  if (sectorSize !== undefined && sectorSize <= 0n) throw new DiskError('USAGE', 'a sector has at least 1 byte, not 0');
   let format: 'ddrescue' | 'list' | undefined;
   const map = new RescueMap(statuses ?? badStatuses);
   const list = new NumberList(sectorSize);

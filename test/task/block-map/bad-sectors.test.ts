@@ -99,6 +99,10 @@ test.each([
   await expect(bad(text, options)).rejects.toMatchObject({ code, message: expect.stringContaining(words) });
 });
 
+test('sectors of no size are refused', async () => {
+  await expect(bad('1\n', { sectorSize: 0n })).rejects.toMatchObject({ code: 'USAGE' });
+});
+
 test('a file that is not there, and a folder, are refused', async () => {
   const folder = await temporaryFolder();
   await expect(readBadSectors(join(folder, 'none'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
