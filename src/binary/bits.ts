@@ -42,3 +42,8 @@ export function flags<const Name extends string>(field: string, mask: Readonly<R
     },
   };
 }
+
+/** Whether a number is 1, 2, 4, 8 and so on up to 2^31. */
+export function isPowerOfTwo(value: number): boolean {
+  return value > 0 && (value & (value - 1)) === 0;
+}

@@ -170,6 +170,11 @@ export class FileContent extends BlockDevice {
   }
 }
 
+/** The extents of a file map that hold what is read from the file. */
+export async function* writtenExtents(map: AsyncIterable<FileExtent>): AsyncGenerator<FileExtent, void, undefined> {
+  for await (const extent of map) if (extent.role === 'content' && !extent.unwritten) yield extent;
+}
+
 function grow(list: BigInt64Array): BigInt64Array<ArrayBuffer> {
   const grown = new BigInt64Array(list.length * 2);
   grown.set(list);

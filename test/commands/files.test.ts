@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect } from 'vitest';
 import { damageDirectory, damageInode } from '../support/ext-damage.js';
-import { populate } from '../support/ext-files.js';
 import { type KernelFile, kernelFiles, kernelXattrs } from '../support/kernel-files.js';
 import { needs } from '../support/needs.js';
+import { populate } from '../support/populate.js';
 import { attempt, disktool, disktoolPath, run } from '../support/run.js';
 import { mountLoop, temporaryFolder } from '../support/temporary.js';
 

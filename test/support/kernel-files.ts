@@ -90,10 +90,10 @@ function sha256File(fd: number, size: bigint): string {
   return hash.digest();
 }
 
-/** Joined, as far as they go on. */
-function extentsOf(fd: number): readonly KernelExtent[] {
+/** Joined, as far as they go on; undefined where the kernel does not tell, as of the directories of XFS. */
+function extentsOf(fd: number): readonly KernelExtent[] | undefined {
   const extents: KernelExtent[] = [];
-  eachExtent(fd, 2n ** 62n, ({ offset: fileOffset, length, place: offset, flags }) => {
+  const told = eachExtent(fd, 2n ** 62n, ({ offset: fileOffset, length, place: offset, flags }) => {
     const unwritten = (flags & FIEMAP_EXTENT_UNWRITTEN) !== 0;
     const inline = (flags & FIEMAP_EXTENT_DATA_INLINE) !== 0;
     const last = extents.at(-1);
@@ -106,10 +106,13 @@ function extentsOf(fd: number): readonly KernelExtent[] {
     else extents.push({ fileOffset, length, offset, unwritten, inline });
     return true;
   });
-  return extents;
+  return told ? extents : undefined;
 }
 
-/** The extended attributes of everything under a mount point, by path in latin1 and by name; values in hexadecimal. */
+/**
+ * The extended attributes of everything under a mount point, by path in latin1 and by name; values in hexadecimal. XFS
+ * shows root access lists a second time, as it keeps them: these are left out.
+ */
 export async function kernelXattrs(mountPoint: string): Promise<Map<string, Record<string, string>>> {
   const args = ['-R', '-P', '-h', '-d', '-m', '-', '-e', 'hex', '--absolute-names', mountPoint];
   const text = await run('getfattr', args, { maxBuffer: 512 << 20, env: { LC_ALL: 'C' } });
@@ -120,10 +123,12 @@ export async function kernelXattrs(mountPoint: string): Promise<Map<string, Reco
       .slice('# file: '.length)
       .replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)))
       .slice(mountPoint.length);
-    const values = lines.map((line) => {
-      const at = line.indexOf('=');
-      return at === -1 ? [line, ''] : [line.slice(0, at), line.slice(at + 1).replace(/^0x|^""$/, '')];
-    });
+    const values = lines
+      .filter((line) => !line.startsWith('trusted.SGI_ACL_'))
+      .map((line) => {
+        const at = line.indexOf('=');
+        return at === -1 ? [line, ''] : [line.slice(0, at), line.slice(at + 1).replace(/^0x|^""$/, '')];
+      });
     found.set(path === '' ? '/' : path, Object.fromEntries(values));
   }
   return found;

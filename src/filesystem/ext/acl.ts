@@ -1,7 +1,8 @@
 import { viewOf } from '../../binary/layout.js';
 import { DiskError } from '../../error/disk-error.js';
 import type { Place } from '../../error/message.js';
-import { aclEntry, aclHeader, aclTags, aclVersion, posixAcl, posixAclEntry } from './file-on-disk.js';
+import { type AclEntry, aclTags, aclXattr } from '../posix.js';
+import { aclEntry, aclHeader, aclVersion } from './file-on-disk.js';
 
 /** Bytes of a user's or group's number. */
 const idSize = 4;
@@ -18,7 +19,7 @@ export function aclToXattr(value: Uint8Array, place: Place): Uint8Array {
   if (value.length < aclHeader.size) throw wrong('size', value.length, `at least ${aclHeader.size}`);
   const { a_version: version } = aclHeader.at(view);
   if (version !== aclVersion) throw wrong('a_version', version, aclVersion);
-  const entries: { tag: number; permissions: number; id: number }[] = [];
+  const entries: AclEntry[] = [];
   for (let at = aclHeader.size; at < value.length; ) {
     if (at + aclEntry.size > value.length) throw wrong('size', value.length, 'whole entries');
     const { e_tag: tag, e_perm: permissions } = aclEntry.at(view, at);
@@ -26,15 +27,8 @@ export function aclToXattr(value: Uint8Array, place: Place): Uint8Array {
     const named = aclTags.named.some((known) => known === tag);
     if (!named && !aclTags.unnamed.some((known) => known === tag)) throw wrong('e_tag', tag, 'one that there is');
     if (named && at + idSize > value.length) throw wrong('size', value.length, 'whole entries');
-    entries.push({ tag, permissions, id: named ? view.getUint32(at, true) : posixAcl.noId });
+    entries.push({ tag, permissions, id: named ? view.getUint32(at, true) : undefined });
     if (named) at += idSize;
   }
-  const xattr = new Uint8Array(posixAcl.headerSize + entries.length * posixAclEntry.size);
-  const into = viewOf(xattr);
-  into.setUint32(0, posixAcl.version, true);
-  entries.forEach(({ tag, permissions, id }, i) => {
-    const at = posixAcl.headerSize + i * posixAclEntry.size;
-    posixAclEntry.put(into, { e_tag: tag, e_perm: permissions, e_id: id }, at);
-  });
-  return xattr;
+  return aclXattr(entries);
 }

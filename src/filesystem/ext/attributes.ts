@@ -1,9 +1,8 @@
 import { viewOf } from '../../binary/layout.js';
 import type { DeviceNumber, FileAttributes } from '../file.js';
+import { permissions } from '../posix.js';
 import { deviceNumber, extInodeExtra } from './file-on-disk.js';
 import type { Inode } from './inode.js';
-
-const permissions = 0o7777;
 
 /** What stat(2) tells of an inode. */
 export function attributesOf(inode: Inode): FileAttributes {

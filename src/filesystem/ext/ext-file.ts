@@ -2,7 +2,7 @@ import type { Range } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import type { DirectoryEntry, FileAttributes, FileExtent, FileObject, FileType, Xattr } from '../file.js';
-import { FileContent } from '../file-content.js';
+import { FileContent, writtenExtents } from '../file-content.js';
 import { attributesOf } from './attributes.js';
 import { sameFolded } from './casefold.js';
 import { readDirectory } from './directory.js';
@@ -145,10 +145,6 @@ class ExtFile implements FileObject {
       reason: 'encrypted',
     });
   }
-}
-
-async function* writtenExtents(map: AsyncIterable<FileExtent>): AsyncGenerator<FileExtent, void, undefined> {
-  for await (const extent of map) if (extent.role === 'content' && !extent.unwritten) yield extent;
 }
 
 /**

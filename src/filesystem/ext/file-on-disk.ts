@@ -1,6 +1,5 @@
 import { bit, flags } from '../../binary/bits.js';
 import { bytes, i32, layout, u8, u16, u32 } from '../../binary/layout.js';
-import type { FileType } from '../file.js';
 
 /**
  * The structures that make a file of ext2, ext3 and ext4: inodes, and what says where their blocks lie. The kernel's
@@ -9,18 +8,6 @@ import type { FileType } from '../file.js';
 
 /** The inode of the root directory. */
 export const rootInode = 2;
-
-/** i_mode: the bits that say what it is, and what they can be. */
-export const modeTypeMask = 0xf000;
-export const modeTypes: ReadonlyMap<number, FileType> = new Map([
-  [0x1000, 'fifo'],
-  [0x2000, 'char'],
-  [0x4000, 'directory'],
-  [0x6000, 'block'],
-  [0x8000, 'file'],
-  [0xa000, 'symlink'],
-  [0xc000, 'socket'],
-]);
 
 /** i_flags: those that change how the rest is read. */
 export const inodeFlags = flags('i_flags', {
@@ -262,20 +249,6 @@ export const aclEntry = layout(
   { size: 4, endian: 'little', spec: 'fs/ext4/acl.h' },
   { e_tag: u16(0x0, 'enum', 'whom it is for'), e_perm: u16(0x2, 'flags', 'read, write, execute') },
 );
-/** e_tag: those that are followed by 4 bytes of a user's or group's number, and those that are not. */
-export const aclTags = { named: [0x02, 0x08], unnamed: [0x01, 0x04, 0x10, 0x20] } as const;
-
-/** An access list as getxattr(2) and setxattr(2) take it: a version of 4 bytes, then these. */
-export const posixAclEntry = layout(
-  'posix_acl_xattr_entry',
-  { size: 8, endian: 'little', spec: 'linux/posix_acl_xattr.h' },
-  {
-    e_tag: u16(0x0, 'enum', 'whom it is for'),
-    e_perm: u16(0x2, 'flags', 'read, write, execute'),
-    e_id: u32(0x4, 'user or group', 'all ones where there is none'),
-  },
-);
-export const posixAcl = { version: 2, headerSize: 4, noId: 0xffff_ffff } as const;
 
 /** i_block of a character or block device: the number in the old form, or 0 and then in the new one. */
 export const deviceNumber = layout(

@@ -1,3 +1,4 @@
+import { isPowerOfTwo } from '../../binary/bits.js';
 import { toNumber } from '../../binary/convert.js';
 import { rawCrc32c } from '../../binary/crc.js';
 import type { ViewOf } from '../../binary/layout.js';
@@ -234,10 +235,6 @@ function ownInodesOf(raw: Raw): readonly number[] {
     : [];
   const orphans = compat.has(raw.s_feature_compat, 'orphan_file') ? [raw.s_orphan_file_inum] : [];
   return Object.freeze([...quota, ...orphans].filter((number) => number !== 0));
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return value > 0 && (value & (value - 1)) === 0;
 }
 
 /** ext2, ext3 or ext4, by the features that each of them knows, as blkid tells them apart. */

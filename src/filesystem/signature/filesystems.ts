@@ -1,3 +1,4 @@
+import { isPowerOfTwo } from '../../binary/bits.js';
 import { formatUuid } from '../../binary/uuid.js';
 import * as swap from '../swap/on-disk.js';
 import { decodeText, decodeUtf16 } from '../text.js';
@@ -9,7 +10,6 @@ import { at, beforeEnd, type Identity, kibibyte, type Signature } from './signat
  * and libblkid(3), which knows the same.
  */
 
-const isPowerOfTwo = (value: number) => value > 0 && (value & (value - 1)) === 0;
 const hexadecimal = (value: number | bigint, digits: number) => value.toString(16).toUpperCase().padStart(digits, '0');
 const serialNumber = (value: number) => hexadecimal(value, 8).replace(/^(.{4})/, '$1-');
 

@@ -1,3 +1,4 @@
+import { isPowerOfTwo } from '../../binary/bits.js';
 import { biosParameterBlock, media } from './on-disk.js';
 
 /**
@@ -17,10 +18,6 @@ export function filesystemOfBootSector(sector: DataView): 'FAT' | 'exFAT' | 'NTF
     bpb.BPB_NumFATs !== 0 &&
     isMedia(bpb.BPB_Media);
   return named && sound ? 'FAT' : undefined;
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return value !== 0 && (value & (value - 1)) === 0;
 }
 
 function isMedia(value: number): boolean {

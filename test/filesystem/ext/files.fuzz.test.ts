@@ -4,9 +4,8 @@ import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { BlockDevice } from '../../../src/device/block-device.js';
 import { StatsLayer } from '../../../src/device/layer/stats.js';
-import { DiskError } from '../../../src/error/disk-error.js';
 import { openExt } from '../../../src/filesystem/ext/ext.js';
-import type { FileObject } from '../../../src/filesystem/file.js';
+import { answer, readFile } from '../../support/attack.js';
 import { debugfs } from '../../support/ext-image.js';
 import { inMemory } from '../../support/ext-memory.js';
 import { placesOf } from '../../support/ext-places.js';
@@ -74,44 +73,6 @@ const mutations: fc.Arbitrary<readonly Mutation[]> = fc.array(
   fc.record({ place: fc.nat(), bytes: bytes.map((list) => Uint8Array.from(list)) }),
   { minLength: 1, maxLength: 4 },
 );
-
-/** What may come of any bytes: an answer, or a refusal of ours. */
-async function answer(work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof DiskError)) throw error;
-  }
-}
-
-/** Extents that are looked at of each file. */
-const enough = 500;
-
-async function readFile(file: FileObject): Promise<void> {
-  await answer(async () => {
-    for (const { value } of await file.xattrs()) expect(value.length).toBeLessThanOrEqual(1 << 24);
-  });
-  await answer(async () => {
-    let count = 0;
-    for await (const { offset, length } of file.fileMap()) {
-      expect(offset).toBeGreaterThan(0n);
-      expect(length).toBeGreaterThan(0n);
-      if (++count === enough) break;
-    }
-  });
-  await answer(async () => {
-    if (file.type === 'symlink') expect((await file.linkTarget()).includes(0)).toBe(false);
-    if (file.type === 'directory') await file.find(Buffer.from('FILE'));
-    if (file.type !== 'file') return;
-    await using content = await file.content();
-    let count = 0;
-    const buffer = Buffer.alloc(4096);
-    for await (const { offset, length, zero } of content.extents()) {
-      if (!zero) await content.read(buffer.subarray(0, Number(length < 4096n ? length : 4096n)), offset);
-      if (++count === enough) break;
-    }
-  });
-}
 
 /** Requests that reading a whole image of this kind takes at most, whatever is changed in it: see that none leads on and on. */
 const mostRequests = 5000;
