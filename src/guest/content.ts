@@ -6,6 +6,7 @@ import type { Filesystem } from '../filesystem/filesystem.js';
 import { type Match, probe } from '../filesystem/probe.js';
 import type { FormatUsage } from '../filesystem/signature/signature.js';
 import { openSwap, type Swap } from '../filesystem/swap/swap.js';
+import { openXfs } from '../filesystem/xfs/xfs.js';
 
 /** What a part of a disk holds. Types are spelled as blkid does. */
 export type Content =
@@ -59,6 +60,7 @@ export async function identify(device: BlockDevice, signal: AbortSignal | undefi
 async function open(device: BlockDevice, match: Match, signal: AbortSignal | undefined): Promise<Content> {
   const { type, label, uuid, usage } = match;
   try {
+    if (type === 'xfs') return { kind: 'filesystem', filesystem: await openXfs(device) };
     if (type === 'ext') return { kind: 'filesystem', filesystem: await openExt(device) };
     if (type === 'swap' || type === 'swsuspend') return { kind: 'swap', swap: await openSwap(device, { signal }) };
   } catch (error) {
