@@ -2,10 +2,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { openFileOnDisk } from '../../src/task/block-map/file-extents.js';
-import { populate } from '../support/ext-files.js';
 import { kernelFiles } from '../support/kernel-files.js';
 import { needs } from '../support/needs.js';
 import { ownedDisk, ownedDiskPrograms } from '../support/owned-disk.js';
+import { populate } from '../support/populate.js';
 import { disktool, run } from '../support/run.js';
 import { mountLoop, temporaryFolder } from '../support/temporary.js';
 

@@ -1,3 +1,4 @@
+import type { Range } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import type { DirectoryEntry, FileAttributes, FileExtent, FileObject, FileType, Xattr } from '../file.js';
@@ -35,6 +36,10 @@ class XfsFile implements FileObject {
   get attributes(): FileAttributes {
     this.#attributes ??= attributesOf(this.inode, this.volume.superblock.blockSize);
     return this.#attributes;
+  }
+
+  get record(): Range {
+    return { offset: this.inode.place.offset, length: BigInt(this.volume.superblock.inodeSize) };
   }
 
   xattrs(options: RequestOptions = {}): Promise<readonly Xattr[]> {
