@@ -6,6 +6,7 @@ import { layerFlags } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { addressFlags, addressOf, isInherited, lifetimeFlags, sourceFlags } from '../src/cli/serve-flags.js';
 import { tlsAsked, tlsFlags } from '../src/cli/tls-flags.js';
+import { traceFlags, traceOf, tracesToOutput } from '../src/cli/trace-flags.js';
 import { viewStats } from '../src/cli/view/stats.js';
 import { type ServeOptions, serve } from '../src/task/serve/serve.js';
 
@@ -65,6 +66,7 @@ Layers stand between the disk and its clients in one order, from the disk outwar
     ...addressFlags,
     ...lifetimeFlags,
     ...layerFlags,
+    ...traceFlags,
     ...tlsFlags,
   };
 
@@ -78,13 +80,17 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       logFile: flags.log,
       exitWithParent: flags['exit-with-parent'],
       tls: tlsAsked(flags),
+      trace: traceOf(flags, this.jsonEnabled()),
     };
     const { status, stats } = await serve(options, this.context, (ready) => {
       this.commandOnTerminal = flags.run !== undefined;
       // The command has our standard output, or whoever listened for us, and knows where.
       if (flags.run !== undefined || (isInherited(options.address) && !this.jsonEnabled())) return;
       if (this.jsonEnabled()) this.logJson(ready.length === 1 ? ready[0] : { exports: ready });
-      else for (const { name, size, uri } of ready) this.log(`serving ${name} (${formatSize(size)}) at ${uri}`);
+      for (const { name, size, uri } of this.jsonEnabled() ? [] : ready) {
+        const line = `serving ${name} (${formatSize(size)}) at ${uri}\n`;
+        (tracesToOutput(options.trace) ? process.stderr : process.stdout).write(line);
+      }
     });
     this.status = status;
     if (stats.length > 0) process.stderr.write(viewStats(stats));

@@ -39,7 +39,7 @@ export class BlockSet {
 
   has(block: number): boolean {
     const chunk = Math.floor(block / chunkBlocks);
-    if (this.#whole.has(BigInt(chunk))) return true;
+    if (this.#isWhole(chunk)) return true;
     const bitmap = this.#chunks.get(chunk);
     return bitmap !== undefined && hasBit(bitmap, block - chunk * chunkBlocks);
   }
@@ -48,13 +48,17 @@ export class BlockSet {
   run(start: number, end: number): BlockRun {
     const chunk = Math.floor(start / chunkBlocks);
     const chunkEnd = (chunk + 1) * chunkBlocks;
-    if (this.#whole.has(BigInt(chunk))) return { end: Math.min(end, chunkEnd), inside: true };
+    if (this.#isWhole(chunk)) return { end: Math.min(end, chunkEnd), inside: true };
     const bitmap = this.#chunks.get(chunk);
     if (bitmap === undefined) return { end: Math.min(end, this.#nextChunk(chunk) * chunkBlocks), inside: false };
     const first = start - chunk * chunkBlocks;
     const inside = hasBit(bitmap, first);
     const stop = endOfRun(bitmap, first, Math.min(end, chunkEnd) - chunk * chunkBlocks, inside);
     return { end: chunk * chunkBlocks + stop, inside };
+  }
+
+  #isWhole(chunk: number): boolean {
+    return this.#whole.count > 0 && this.#whole.has(BigInt(chunk));
   }
 
   #bitmapOf(chunk: number): Uint8Array {

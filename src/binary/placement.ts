@@ -18,6 +18,8 @@ export interface Segment {
 export interface AreaRun extends Range {
   /** Where a byte of it is, from the start of the volume. */
   readonly inVolume: (at: bigint) => bigint;
+  /** How many bytes from there on lie in a row in the volume too. */
+  readonly runAt: (at: bigint) => bigint;
 }
 
 interface Placed extends Segment {
@@ -81,6 +83,24 @@ export class Placement {
     return builder.finish();
   }
 
+  /** Of bytes of the disk those that are the volume's, in bytes from its start. */
+  fromDisk(bytes: RangeSet): RangeSet {
+    const builder = new RangeSetBuilder();
+    for (const { start, length } of this.#segments) {
+      for (const area of this.areasAt(start, length)) {
+        for (const piece of bytes.within(area.offset, area.length)) {
+          const end = piece.offset + piece.length;
+          for (let at = piece.offset; at < end; ) {
+            const run = min(area.runAt(at), end - at);
+            builder.add(area.inVolume(at), run);
+            at += run;
+          }
+        }
+      }
+    }
+    return builder.finish();
+  }
+
   /** All bytes of the disk that are the volume's. */
   get all(): RangeSet {
     return this.toDisk(RangeSet.of([{ offset: 0n, length: this.size }]));
@@ -125,7 +145,9 @@ export class Placement {
             ((at - area) / stripeSize) * stripeSize * BigInt(areas.length) +
             BigInt(i) * stripeSize +
             ((at - area) % stripeSize);
-      return { offset: area + first, length: inArea(segment, i, to) - first, inVolume };
+      const runAt = (at: bigint) =>
+        areas.length === 1 ? area + segment.length - at : stripeSize - ((at - area) % stripeSize);
+      return { offset: area + first, length: inArea(segment, i, to) - first, inVolume, runAt };
     });
     return runs.filter((run) => run.length > 0n);
   }

@@ -38,6 +38,7 @@ type ExportFlags = LayerFlagValues &
     readonly format?: ImageFormat | undefined;
     readonly snapshot?: string | undefined;
     readonly 'force-share': boolean;
+    readonly map?: string | undefined;
   };
 
 /** What is served and how, the default export first. @throws {DiskError} USAGE */
@@ -55,6 +56,9 @@ export function exportsOf(image: string | undefined, flags: ExportFlags): [Expor
   if (others.length > 0 && flags['cow-file'] !== undefined) {
     throw new DiskError('USAGE', '--cow-file holds the writes to one export: use --cow for several');
   }
+  if (others.length > 0 && flags.map !== undefined) {
+    throw new DiskError('USAGE', '--map is the map of one disk: of several, maps are made on the spot');
+  }
   const common = {
     partition: flags.partition,
     range: flags.range,
@@ -63,6 +67,7 @@ export function exportsOf(image: string | undefined, flags: ExportFlags): [Expor
     cow,
     layers: layersOf(flags),
     force: flags.force,
+    map: flags.map,
     ...sourceOf(flags),
   };
   return [{ ...common, ...first }, ...others.map((named) => ({ ...common, ...named }))];

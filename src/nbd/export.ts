@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../device/block-device.js';
 import { transmissionFlags } from './on-wire.js';
+import type { RequestRing } from './request-ring.js';
 
 /** A disk under a name. The device stays its owner's: the server never closes it. */
 export interface Export {
@@ -10,6 +11,8 @@ export interface Export {
   readonly device: BlockDevice;
   /** Refuses writes even where the device takes them. */
   readonly readOnly?: boolean | undefined;
+  /** Where each request for bytes is noted before it is carried out, as the client made it. */
+  readonly requests?: RequestRing | undefined;
 }
 
 export function isWritable({ device, readOnly = false }: Export): boolean {

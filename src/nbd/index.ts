@@ -4,6 +4,7 @@ export { isNbdUri, type NbdTarget, parseNbdUri } from './client/parse-uri.js';
 export { type Export, isWritable } from './export.js';
 export type { TlsMode } from './handshake.js';
 export { defaultPort } from './on-wire.js';
+export { type Access, RequestRing, type TakeRequest } from './request-ring.js';
 export { type Inherited, loopback, NbdServer, type ServerOptions } from './server.js';
 export { Session, type SessionOutput } from './session.js';
 export {

@@ -11,6 +11,7 @@ import { allocationContextId } from './handshake.js';
 import { command, commandFlags, type ErrorName, errorValue, length32, statusPayload } from './on-wire.js';
 import type { Replies } from './replies.js';
 import type { Request } from './request.js';
+import type { Access, RequestRing } from './request-ring.js';
 
 /** Bytes: a shorter read costs less than the question where its holes are. */
 const holeSearch = 32 << 10;
@@ -29,12 +30,16 @@ export class Performer {
   /** Where the device's bytes lie, however they may be fetched from there. */
   readonly #file: HostFile | undefined;
 
-  /** @param takesFiles whether a reply's data may come as a part of a host file */
+  /**
+   * @param takesFiles whether a reply's data may come as a part of a host file
+   * @param requests where those for bytes are noted
+   */
   constructor(
     private readonly device: BlockDevice,
     private readonly replies: Replies,
     private readonly pool: BufferPool,
     private readonly takesFiles: boolean,
+    private readonly requests?: RequestRing | undefined,
   ) {
     const { hostFile, guardedFile } = device.facts;
     this.#file = hostFile ?? guardedFile?.file;
@@ -46,6 +51,7 @@ export class Performer {
    * @param payload left alone until the promise settles
    */
   perform(request: Request, payload: Uint8Array): Lease | Promise<Lease> {
+    if (this.requests !== undefined) note(request, this.requests);
     try {
       const { type, length } = request;
       if (type === command.READ && length > 0n) return this.#read(request);
@@ -229,6 +235,19 @@ export class Performer {
     // The message of the error itself names files of the host.
     return this.replies.error(request, name, `the device failed: ${name}`);
   }
+}
+
+/** What a client is told of bytes without having them, or has cached, is no access to them. */
+const accesses: Readonly<Record<number, Access>> = {
+  [command.READ]: 'read',
+  [command.WRITE]: 'write',
+  [command.WRITE_ZEROES]: 'write',
+  [command.TRIM]: 'write',
+};
+
+function note({ type, offset, length }: Request, requests: RequestRing): void {
+  const access = accesses[type];
+  if (access !== undefined && length > 0n) requests.note(access, Number(offset), Number(length));
 }
 
 const aliases: Readonly<Record<string, ErrorName>> = {

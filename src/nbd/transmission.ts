@@ -60,7 +60,8 @@ export class Transmission {
   ) {
     this.#judge = judge(negotiated);
     this.#replies = new Replies(negotiated.style, pool);
-    this.#performer = new Performer(negotiated.export.device, this.#replies, pool, output.takesFiles);
+    const { device, requests } = negotiated.export;
+    this.#performer = new Performer(device, this.#replies, pool, output.takesFiles, requests);
     this.#headerSize = requestSize(negotiated.style);
     this.#extended = negotiated.style === 'extended';
   }

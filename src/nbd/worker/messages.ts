@@ -24,6 +24,8 @@ export interface Handover {
   readonly allocation: boolean;
   /** What the client has said already after the handshake. */
   readonly rest: Uint8Array;
+  /** The memory of the ring in which the export's requests are noted. */
+  readonly requests?: SharedArrayBuffer | undefined;
 }
 
 export type ToWorker =
@@ -31,7 +33,8 @@ export type ToWorker =
   /** Answer what has been received and hang up, after `grace` milliseconds at the latest. */
   | { readonly type: 'finish'; readonly id: number; readonly grace: number };
 
-/** The connection is closed, and nothing of it runs any more. */
-export interface FromWorker {
-  readonly closed: number;
-}
+export type FromWorker =
+  /** The connection is closed, and nothing of it runs any more. */
+  | { readonly closed: number }
+  /** The ring of that connection's export has something in it. */
+  | { readonly noted: number };

@@ -27,10 +27,11 @@ export class WorkerPool {
   take(fd: number, { export: exported, style, allocation }: Negotiated, rest: () => Buffer): Served | undefined {
     const device = describePlain(exported.device);
     if (device === undefined || this.#closing) return undefined;
-    const { readOnly = false } = exported;
+    const { readOnly = false, requests } = exported;
     const id = this.#nextId++;
-    const connection = { id, socket: duplicate(fd), device, readOnly, style, allocation, rest: rest() };
-    return this.#leastLoaded().serve({ type: 'serve', connection });
+    const agreed = { device, readOnly, style, allocation, requests: requests?.memory };
+    const connection = { id, socket: duplicate(fd), ...agreed, rest: rest() };
+    return this.#leastLoaded().serve({ type: 'serve', connection }, () => requests?.wake());
   }
 
   /** Ends the threads. Their connections have been closed. */
@@ -61,7 +62,7 @@ process.on('exit', () => {
 class ServingThread {
   readonly #gate = newGate();
   readonly #thread: Worker;
-  readonly #onClosed = new Map<number, () => void>();
+  readonly #connections = new Map<number, { readonly onClosed: () => void; readonly onNoted: () => void }>();
   failed = false;
 
   constructor() {
@@ -69,22 +70,26 @@ class ServingThread {
     const options = { name: 'nbd', execArgv: [], workerData: this.#gate };
     this.#thread = new Worker(compiledFile(import.meta.url, 'worker.js'), options);
     gates.add(this.#gate);
-    this.#thread.on('message', ({ closed }: FromWorker) => this.#closed(closed));
+    this.#thread.on('message', (message: FromWorker) => {
+      if ('closed' in message) this.#closed(message.closed);
+      else this.#connections.get(message.noted)?.onNoted();
+    });
     this.#thread.on('exit', () => {
       gates.delete(this.#gate);
       this.failed = true;
-      for (const id of this.#onClosed.keys()) this.#closed(id);
+      for (const id of this.#connections.keys()) this.#closed(id);
     });
   }
 
   /** Connections. */
   get load(): number {
-    return this.#onClosed.size;
+    return this.#connections.size;
   }
 
-  serve(message: Extract<ToWorker, { type: 'serve' }>): Served {
+  /** @param onNoted called when a ring has something in it */
+  serve(message: Extract<ToWorker, { type: 'serve' }>, onNoted: () => void): Served {
     const { id } = message.connection;
-    const closed = new Promise<void>((resolve) => this.#onClosed.set(id, resolve));
+    const closed = new Promise<void>((onClosed) => this.#connections.set(id, { onClosed, onNoted }));
     this.#tell(message);
     return {
       closed,
@@ -101,8 +106,8 @@ class ServingThread {
   }
 
   #closed(id: number): void {
-    this.#onClosed.get(id)?.();
-    this.#onClosed.delete(id);
+    this.#connections.get(id)?.onClosed();
+    this.#connections.delete(id);
   }
 
   #tell(message: ToWorker): void {

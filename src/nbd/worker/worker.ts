@@ -4,6 +4,7 @@ import { useGate } from '../../host/native-gate.js';
 import { limitSends, receiveNow, socketFd } from '../../host/socket.js';
 import { BufferPool } from '../buffer-pool.js';
 import { Connection } from '../connection.js';
+import { RequestRing } from '../request-ring.js';
 import { Attention } from './attention.js';
 import type { FromWorker, Handover, ToWorker } from './messages.js';
 import { openPlain } from './plain-device.js';
@@ -25,7 +26,7 @@ port.on('message', (message: ToWorker) => {
   else void connections.get(message.id)?.finish(message.grace);
 });
 
-function serve({ id, socket: fd, device: plain, readOnly, style, allocation, rest }: Handover): void {
+function serve({ id, socket: fd, device: plain, readOnly, style, allocation, rest, requests }: Handover): void {
   const take = (size: number) => connections.get(id)?.receive(received.subarray(0, size));
   const source = {
     poll: () => {
@@ -48,7 +49,8 @@ function serve({ id, socket: fd, device: plain, readOnly, style, allocation, res
   const socket = new Socket(socketOptions);
   const { device, file } = openPlain(plain);
   limitSends(fd, patience);
-  const agreed = { export: { name: '', description: '', device, readOnly }, style, allocation };
+  const ring = requests && RequestRing.over(requests, () => tell({ noted: id }));
+  const agreed = { export: { name: '', description: '', device, readOnly, requests: ring }, style, allocation };
   const connection = new Connection(socket, agreed, pool, { patience });
   connections.set(id, connection);
   void connection.closed.then(async () => {
@@ -56,10 +58,13 @@ function serve({ id, socket: fd, device: plain, readOnly, style, allocation, res
     attention.forget(source);
     // Waits for the requests that still run.
     await file.close();
-    const message: FromWorker = { closed: id };
-    port?.postMessage(message);
+    tell({ closed: id });
   });
   if (rest.length > 0) connection.receive(Buffer.from(rest));
+}
+
+function tell(message: FromWorker): void {
+  port?.postMessage(message);
 }
 
 if (workerData instanceof Int32Array) useGate(workerData);

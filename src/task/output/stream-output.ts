@@ -7,7 +7,7 @@ import { DiskError } from '../../error/disk-error.js';
 import { openForStreaming, waitWritable, widenPipe, writeNext } from '../../host/pipe.js';
 import type { Output } from './output.js';
 
-const standardOutput = 1;
+const standard = { output: 1, error: 2 };
 
 const closeFd = promisify(close);
 
@@ -41,14 +41,15 @@ export class StreamOutput implements Output {
     }
   }
 
-  /** Standard output, which stays open. */
-  static async standard(signal: AbortSignal | undefined): Promise<StreamOutput> {
-    const name = 'standard output';
+  /** Standard output, or standard error, which stays open. */
+  static async standard(
+    signal: AbortSignal | undefined,
+    which: keyof typeof standard = 'output',
+  ): Promise<StreamOutput> {
+    const [name, fd] = [`standard ${which}`, standard[which]];
     // A pipe is opened anew, so that not waiting for its reader is our own matter and not our parent's.
-    if (fstatSync(standardOutput).isFIFO()) {
-      return await StreamOutput.open(`/proc/self/fd/${standardOutput}`, name, signal);
-    }
-    return new StreamOutput(name, standardOutput, false, signal);
+    if (fstatSync(fd).isFIFO()) return await StreamOutput.open(`/proc/self/fd/${fd}`, name, signal);
+    return new StreamOutput(name, fd, false, signal);
   }
 
   get written(): bigint {

@@ -2,6 +2,7 @@ import { close, open } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { promisify } from 'node:util';
+import { Placement } from '../../binary/placement.js';
 import { type Range, RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { FileDevice } from '../../device/file-device.js';
@@ -10,12 +11,16 @@ import { type LayerOptions, withLayers } from '../../device/layer/stack.js';
 import type { StatsLayer } from '../../device/layer/stats.js';
 import { memoryDevice } from '../../device/memory-device.js';
 import { DiskError, hasCode } from '../../error/disk-error.js';
+import type { Guest } from '../../guest/guest.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { call } from '../../host/libc.js';
 import { openImage, type SourceOptions } from '../../image/open-image.js';
 import type { Export } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 import type { PlanOptions } from '../sparsify/plan.js';
+import type { ServedPlace } from './trace/served-place.js';
+import type { RunStyle, TraceRun } from './trace/tracer.js';
+import type { Watch } from './trace/watch.js';
 
 const openFd = promisify(open);
 const closeFd = promisify(close);
@@ -37,14 +42,26 @@ export interface ExportOptions extends SourceOptions {
   /** Where writes go instead of to the disk: to memory, or to a new file of this name, which is gone at the end. */
   readonly cow?: 'memory' | { readonly file: string } | undefined;
   readonly layers: Omit<LayerOptions, 'overlay'>;
+  /** Finds out whose bytes clients ask for. */
+  readonly watch?: WatchOptions | undefined;
+  /** The block map of the disk, made before: of none, one is made where it is needed. */
+  readonly map?: string | undefined;
   /** Although somebody else has the image open for reading. */
   readonly force?: boolean | undefined;
+}
+
+export interface WatchOptions {
+  /** Takes each run of accesses; absent: they are only counted. */
+  readonly tell?: ((run: TraceRun) => void) | undefined;
+  readonly style?: RunStyle | undefined;
 }
 
 /** An export and what it stands on. */
 export interface OpenExport {
   readonly exported: Export;
   readonly stats: StatsLayer | undefined;
+  /** Where its accesses are traced. */
+  readonly watch: Watch | undefined;
   /** Makes what was written durable. */
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -55,13 +72,15 @@ export async function openExport(options: ExportOptions, context: TaskContext): 
   const { source, name, partition, range, readOnly, cow, layers } = options;
   const disk = await openSource(options, context);
   try {
-    const part = await partOf(disk, options, context);
+    const { part, place, guest } = await partOf(disk, options, context);
+    const watch = await watchOf({ disk, guest, place }, options, context);
     const overlay = cow && (await openOverlay(cow, part.facts.size));
     const { device, stats } = withLayers(part, { ...layers, overlay });
     const what = 'memory' in source ? disk.name : basename('image' in source ? source.image : source.file);
     return {
-      exported: { name, description: describe(what, partition, range), device, readOnly },
+      exported: { name, description: describe(what, partition, range), device, readOnly, requests: watch?.requests },
       stats,
+      watch,
       flush: async () => {
         if (disk.facts.writable && disk.facts.flush) await disk.flush();
       },
@@ -104,10 +123,14 @@ async function openSource(options: ExportOptions, context: TaskContext) {
 /** What of the disk is served: a part of it, with or without what is free. */
 async function partOf(
   disk: BlockDevice,
-  { partition, range, freeAsHoles }: ExportOptions,
+  { partition, range, freeAsHoles, watch, map }: ExportOptions,
   context: TaskContext,
-): Promise<BlockDevice> {
-  if (partition === undefined && freeAsHoles === undefined) return range === undefined ? disk : rangeOf(disk, range);
+): Promise<{ part: BlockDevice; place: ServedPlace; guest?: Guest }> {
+  const needsGuest = partition !== undefined || freeAsHoles !== undefined || (watch !== undefined && map === undefined);
+  if (!needsGuest) {
+    const place = { placement: Placement.at(0n, disk.facts.size), range };
+    return { part: range === undefined ? disk : rangeOf(disk, range), place };
+  }
   // Only here, since every other server starts without what reads partitions and filesystems.
   const { openGuest, findVolume, placedOn, viewWithoutFree, wholeDisk } = await import('./guest-parts.js');
   const guest = await openGuest(disk, { signal: context.signal });
@@ -119,7 +142,17 @@ async function partOf(
     const view = await viewWithoutFree(guest, served, freeAsHoles, context);
     whole = device === disk ? view : placedOn(view, placement, `${name} of ${view.name}`);
   }
-  return range === undefined ? whole : rangeOf(whole, range);
+  return { part: range === undefined ? whole : rangeOf(whole, range), place: { placement, range }, guest };
+}
+
+async function watchOf(
+  { disk, guest, place }: { disk: BlockDevice; guest: Guest | undefined; place: ServedPlace },
+  { watch, map }: ExportOptions,
+  context: TaskContext,
+): Promise<Watch | undefined> {
+  if (watch === undefined) return undefined;
+  const { startWatch } = await import('./trace/start-watch.js');
+  return await startWatch(watch, { disk, map, guest, place }, context);
 }
 
 function rangeOf(disk: BlockDevice, { offset, length }: Range): BlockDevice {

@@ -18,6 +18,9 @@ import {
 import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
 import { type ServeTls, tlsOffer, uriWithFiles, whyStrangersCome } from './tls.js';
+import type { TraceOptions } from './trace/trace-options.js';
+import type { TraceOutput } from './trace/trace-output.js';
+import type { TraceRun } from './trace/tracer.js';
 
 /** Bytes: the largest disk that QEMU opens. */
 const largestOfQemu = 2n ** 63n - 2n ** 30n;
@@ -33,6 +36,7 @@ export interface ServeOptions {
   readonly pidFile?: string | undefined;
   /** Takes a line for each request's begin and end. */
   readonly logFile?: string | undefined;
+  readonly trace?: TraceOptions | undefined;
   readonly tls?: ServeTls | undefined;
   /** Ends when the process ends that started this one. */
   readonly exitWithParent?: boolean | undefined;
@@ -73,9 +77,15 @@ export async function serve(
   const tls = await tlsOffer(options.tls ?? {}, context);
   const log = options.logFile === undefined ? undefined : new LogFile(options.logFile);
   const opened: OpenExport[] = [];
+  let lines: TraceOutput | undefined;
   try {
-    for (const wanted of options.exports) opened.push(await openExport(withLog(wanted, log, options), context));
+    lines = await openLines(options, context);
+    for (const wanted of options.exports) {
+      const watched = withTrace(withLog(wanted, log, options), lines, options);
+      opened.push(await openExport(watched, context));
+    }
     const status = await serveOpened(opened, tls, options, context, onReady);
+    for (const { watch } of opened) watch?.end();
     for (const { flush } of opened) await flush();
     const stats = opened.flatMap(({ exported, stats }) =>
       stats === undefined ? [] : [[exported.name, stats.stats] as const],
@@ -83,6 +93,7 @@ export async function serve(
     return { status, stats };
   } finally {
     for (const { close } of opened.toReversed()) await close();
+    await lines?.end();
     log?.close();
   }
 }
@@ -154,6 +165,24 @@ function withLog(wanted: ExportOptions, log: LogFile | undefined, { exports }: S
   if (log === undefined) return wanted;
   const prefix = exports.length === 1 ? '' : `${JSON.stringify(wanted.name)} `;
   return { ...wanted, layers: { ...wanted.layers, log: (line) => log.write(`${prefix}${line}\n`) } };
+}
+
+async function openLines({ trace }: ServeOptions, context: TaskContext): Promise<TraceOutput | undefined> {
+  if (trace?.lines === undefined) return undefined;
+  const { TraceOutput } = await import('./trace/trace-output.js');
+  return await TraceOutput.open({ ...trace.lines, ...context });
+}
+
+function withTrace(
+  wanted: ExportOptions,
+  output: TraceOutput | undefined,
+  { trace, exports }: ServeOptions,
+): ExportOptions {
+  if (trace === undefined) return wanted;
+  const { lines } = trace;
+  const name = exports.length === 1 ? undefined : wanted.name;
+  const tell = lines && output && ((run: TraceRun) => output.write(lines.line(run, name)));
+  return { ...wanted, watch: { tell, style: lines?.style } };
 }
 
 /** Written line by line, so that whoever reads it, and whoever kills us, misses nothing. */

@@ -1,0 +1,218 @@
+import { close, open, read } from 'node:fs';
+import { promisify } from 'node:util';
+import { DiskError } from '../../error/disk-error.js';
+import { hex } from '../../error/message.js';
+import { wrapSystemError } from '../../host/errno.js';
+import type { TaskContext } from '../context.js';
+import { type LineKind, lineKinds } from './map-lines.js';
+import type { LineSink } from './owner-index.js';
+
+const openFd = promisify(open);
+const readFd = promisify(read);
+const closeFd = promisify(close);
+
+/** Bytes that are read at a time. */
+const chunkSize = 4 << 20;
+/** Bytes: no path is as long. */
+const longestLine = 1 << 20;
+
+const newline = 0x0a;
+const space = 0x20;
+const backslash = 0x5c;
+/** Kinds by the byte that stands for them; `l` is virt-bmap's own word for a logical volume. */
+const kinds = new Map<number, LineKind>([
+  ...lineKinds.map((kind) => [kind.charCodeAt(0), kind] as const),
+  ['l'.charCodeAt(0), 'p'],
+]);
+
+/**
+ * Reads a block map in the format of virt-bmap, as `bmap` writes it, and gives its lines to a sink, without keeping them.
+ *
+ * @param size bytes of the disk, which no line may pass
+ * @throws {DiskError} CORRUPT for a line that is none, naming it; USAGE for a map that ends past the disk; NOT_FOUND, IO,
+ * CANCELLED
+ */
+export async function readMap(
+  path: string,
+  size: bigint,
+  sink: LineSink,
+  { signal, onProgress }: TaskContext,
+): Promise<void> {
+  const fd = await openFd(path, 'r').catch((error: unknown) => {
+    throw wrapSystemError(`open the block map ${path}`, error);
+  });
+  try {
+    const reader = new MapReader(path, size, sink);
+    let buffer = Buffer.allocUnsafe(chunkSize);
+    let kept = 0;
+    for (let done = 0n; ; ) {
+      if (signal?.aborted) throw DiskError.cancelled(signal);
+      if (kept === buffer.length) buffer = Buffer.concat([buffer], buffer.length * 2);
+      const { bytesRead } = await readFd(fd, buffer, kept, buffer.length - kept, null).catch((error: unknown) => {
+        throw wrapSystemError(`read the block map ${path}`, error);
+      });
+      if (bytesRead === 0) break;
+      const used = reader.take(buffer, kept + bytesRead);
+      buffer.copyWithin(0, used, kept + bytesRead);
+      kept += bytesRead - used;
+      done += BigInt(bytesRead);
+      onProgress?.({ phase: `reading ${path}`, done });
+    }
+    reader.end(kept);
+  } finally {
+    await closeFd(fd);
+  }
+}
+
+class MapReader {
+  #line = 0;
+  #last = 0;
+  readonly #size: number;
+  /** The device of the line before, and the number that it has. */
+  #device: Buffer = Buffer.alloc(0);
+  #deviceNumber = 0;
+
+  constructor(
+    private readonly path: string,
+    private readonly diskSize: bigint,
+    private readonly sink: LineSink,
+  ) {
+    this.#size = Number(diskSize);
+  }
+
+  /** Takes the whole lines of the first `length` bytes. @returns how many bytes they have */
+  take(bytes: Buffer, length: number): number {
+    const part = bytes.subarray(0, length);
+    let start = 0;
+    for (let end = part.indexOf(newline); end !== -1; end = part.indexOf(newline, start)) {
+      this.#line++;
+      this.#read(part, start, end);
+      start = end + 1;
+    }
+    if (length - start > longestLine) {
+      this.#line++;
+      throw this.#wrong(`it has more than ${longestLine} bytes`);
+    }
+    return start;
+  }
+
+  end(kept: number): void {
+    if (kept > 0) {
+      this.#line++;
+      throw this.#wrong('it is cut short: no end of line follows it');
+    }
+    if (this.#line === 0) throw new DiskError('CORRUPT', `${this.path}: no block map: it has no lines`);
+  }
+
+  #read(bytes: Buffer, start: number, end: number): void {
+    const first = this.#wordEnd(bytes, start, end);
+    if (first - start !== 1 || bytes[start] !== 0x31) {
+      throw this.#wrong(`it begins with "${text(bytes, start, first)}", and not with 1, the number of the disk`);
+    }
+    const startEnd = this.#wordEnd(bytes, first + 1, end);
+    const endEnd = this.#wordEnd(bytes, startEnd + 1, end);
+    const from = this.#hex(bytes, first + 1, startEnd);
+    const to = this.#hex(bytes, startEnd + 1, endEnd);
+    const kind = kinds.get(bytes[endEnd + 1] ?? 0);
+    if (kind === undefined || bytes[endEnd + 2] !== space) {
+      throw this.#wrong(`its kind is "${text(bytes, endEnd + 1, end).split(' ')[0]}", expected ${[...lineKinds]}`);
+    }
+    const deviceStart = endEnd + 3;
+    const deviceEnd = this.#wordEnd(bytes, deviceStart, end);
+    if (deviceEnd === deviceStart) throw this.#wrong('it names no device');
+    if (to <= from) throw this.#wrong(`it ends at ${hex(to)}, and begins at ${hex(from)}`);
+    if (from < this.#last) throw this.#wrong(`it begins at ${hex(from)}, before the line above it: sort the map`);
+    if (to > this.#size) {
+      throw new DiskError(
+        'USAGE',
+        `line ${this.#line} of ${this.path} ends at ${hex(to)}, past the end of the disk (${hex(this.diskSize)}): it is the map of another disk`,
+      );
+    }
+    this.#last = from;
+    const device = this.#deviceOf(bytes, deviceStart, deviceEnd);
+    if (deviceEnd === end) this.sink.add(kind, from, to, device, undefined, 0, 0);
+    else this.#addWithPath(kind, from, to, device, bytes, deviceEnd + 1, end);
+  }
+
+  #addWithPath(
+    kind: LineKind,
+    from: number,
+    to: number,
+    device: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (start === end) throw this.#wrong('a space is all that follows its device');
+    const escaped = bytes.indexOf(backslash, start);
+    if (escaped === -1 || escaped >= end) {
+      this.sink.add(kind, from, to, device, bytes, start, end);
+      return;
+    }
+    const path = unescaped(bytes.toString('latin1', start, end));
+    if (path === undefined) throw this.#wrong('a backslash in its path begins none of \\\\, \\xNN and \\uNNNN');
+    this.sink.add(kind, from, to, device, path, 0, path.length);
+  }
+
+  #deviceOf(bytes: Buffer, start: number, end: number): number {
+    if (this.#device.compare(bytes, start, end) !== 0) {
+      this.#device = Buffer.from(bytes.subarray(start, end));
+      this.#deviceNumber = this.sink.device(bytes, start, end);
+    }
+    return this.#deviceNumber;
+  }
+
+  #wordEnd(bytes: Buffer, start: number, end: number): number {
+    let at = start;
+    while (at < end && bytes[at] !== space) at++;
+    return at;
+  }
+
+  #hex(bytes: Buffer, start: number, end: number): number {
+    let value = 0;
+    for (let at = start; at < end; at++) {
+      const byte = bytes[at] ?? 0;
+      const digit = byte >= 0x30 && byte <= 0x39 ? byte - 0x30 : byte >= 0x61 && byte <= 0x66 ? byte - 0x57 : -1;
+      if (digit === -1) throw this.#wrong(`"${text(bytes, start, end)}" is no offset in hexadecimal`);
+      value = value * 16 + digit;
+    }
+    if (start === end || end - start > 14 || !Number.isSafeInteger(value)) {
+      throw this.#wrong(`"${text(bytes, start, end)}" is no offset below 2^53`);
+    }
+    return value;
+  }
+
+  #wrong(what: string): DiskError {
+    return new DiskError('CORRUPT', `line ${this.#line} of ${this.path} is no line of a block map: ${what}`, {
+      device: this.path,
+    });
+  }
+}
+
+/** At most 40 characters of what stands there. */
+function text(bytes: Buffer, start: number, end: number): string {
+  return bytes.toString('utf8', start, Math.min(end, start + 40));
+}
+
+/**
+ * Undoes the escapes of a path in a map.
+ *
+ * @param path its bytes, each of them a character
+ * @returns undefined for an escape that there is not
+ */
+export function unescaped(path: string): Buffer | undefined {
+  const parts: Buffer[] = [];
+  const escapes = /\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4}))?/g;
+  let at = 0;
+  for (const found of path.matchAll(escapes)) {
+    const [all, same, byte, character] = found;
+    parts.push(Buffer.from(path.slice(at, found.index), 'latin1'));
+    if (same !== undefined) parts.push(Buffer.from('\\'));
+    else if (byte !== undefined) parts.push(Buffer.from(byte, 'hex'));
+    else if (character !== undefined) parts.push(Buffer.from(String.fromCharCode(Number.parseInt(character, 16))));
+    else return undefined;
+    at = found.index + all.length;
+  }
+  parts.push(Buffer.from(path.slice(at), 'latin1'));
+  return Buffer.concat(parts);
+}
