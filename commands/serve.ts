@@ -2,12 +2,14 @@ import { Args } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
 import { exportFlags, exportsOf } from '../src/cli/export-flags.js';
 import { imageDescription, imageFlags } from '../src/cli/flags.js';
+import { toJson } from '../src/cli/json.js';
 import { layerFlags } from '../src/cli/layer-flags.js';
 import { formatSize } from '../src/cli/quantities.js';
 import { addressFlags, addressOf, isInherited, lifetimeFlags, sourceFlags } from '../src/cli/serve-flags.js';
 import { tlsAsked, tlsFlags } from '../src/cli/tls-flags.js';
 import { traceFlags, traceOf, tracesToOutput } from '../src/cli/trace-flags.js';
 import { viewStats } from '../src/cli/view/stats.js';
+import { traceSummaryAsJson, viewTraceSummary } from '../src/cli/view/trace-summary.js';
 import { type ServeOptions, serve } from '../src/task/serve/serve.js';
 
 export default class Serve extends BaseCommand<typeof Serve> {
@@ -72,27 +74,32 @@ Layers stand between the disk and its clients in one order, from the disk outwar
 
   async run(): Promise<void> {
     const { flags } = this;
+    const json = this.jsonEnabled();
+    const exports = exportsOf(this.args.image, flags);
     const options: ServeOptions = {
-      exports: exportsOf(this.args.image, flags),
+      exports,
       address: addressOf(flags, flags.run !== undefined),
       run: flags.run,
       pidFile: flags['pid-file'],
       logFile: flags.log,
       exitWithParent: flags['exit-with-parent'],
       tls: tlsAsked(flags),
-      trace: traceOf(flags, this.jsonEnabled()),
+      trace: traceOf(flags, { json, exports }),
     };
-    const { status, stats } = await serve(options, this.context, (ready) => {
+    const { status, stats, trace } = await serve(options, this.context, (ready) => {
       this.commandOnTerminal = flags.run !== undefined;
       // The command has our standard output, or whoever listened for us, and knows where.
-      if (flags.run !== undefined || (isInherited(options.address) && !this.jsonEnabled())) return;
-      if (this.jsonEnabled()) this.logJson(ready.length === 1 ? ready[0] : { exports: ready });
-      for (const { name, size, uri } of this.jsonEnabled() ? [] : ready) {
+      if (flags.run !== undefined || (isInherited(options.address) && !json)) return;
+      if (json) this.logJson(ready.length === 1 ? ready[0] : { exports: ready });
+      for (const { name, size, uri } of json ? [] : ready) {
         const line = `serving ${name} (${formatSize(size)}) at ${uri}\n`;
         (tracesToOutput(options.trace) ? process.stderr : process.stdout).write(line);
       }
     });
     this.status = status;
     if (stats.length > 0) process.stderr.write(viewStats(stats));
+    if (!flags['trace-summary']) return;
+    if (json && flags.run === undefined) this.logJson(traceSummaryAsJson(trace));
+    else process.stderr.write(json ? `${toJson(traceSummaryAsJson(trace))}\n` : viewTraceSummary(trace));
   }
 }

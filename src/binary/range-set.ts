@@ -92,6 +92,13 @@ export class RangeSet implements Iterable<Range> {
     return { end: stop, inside: next % 2 === 1 };
   }
 
+  /** True when a byte of [offset, offset + length) is in the set. */
+  touches(offset: bigint, length: bigint): boolean {
+    if (length <= 0n) return false;
+    const { end, inside } = this.run(offset, offset + length);
+    return inside || end < offset + length;
+  }
+
   /** The same bytes, `delta` further on. */
   shift(delta: bigint): RangeSet {
     return RangeSet.fromBounds(this.#bounds.map((bound) => checkBound(bound + delta)));

@@ -4,7 +4,7 @@ import type { ImageFormat } from '../image/image-format.js';
 import type { ExportOptions } from '../task/serve/open-export.js';
 import { rangeFlag, sourceOf } from './flags.js';
 import { freeSpaceFlags, freeSpaceOf, saidOfFreeSpace } from './free-space-flags.js';
-import { cowOf, type LayerFlagValues, layersOf } from './layer-flags.js';
+import { cowOf, type LayerFlagValues, layersOf, pathsOf } from './layer-flags.js';
 import { sourcesOf } from './serve-flags.js';
 
 /** The flags that say how a disk is served, and what they say. */
@@ -68,6 +68,7 @@ export function exportsOf(image: string | undefined, flags: ExportFlags): [Expor
     layers: layersOf(flags),
     force: flags.force,
     map: flags.map,
+    uses: pathsOf(flags),
     ...sourceOf(flags),
   };
   return [{ ...common, ...first }, ...others.map((named) => ({ ...common, ...named }))];

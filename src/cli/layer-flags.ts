@@ -1,10 +1,14 @@
 import { Flags } from '@oclif/core';
+import { RangeSet } from '../binary/range-set.js';
 import type { Operation } from '../device/block-device.js';
 import { operations } from '../device/block-device.js';
 import type { Delays } from '../device/layer/delay.js';
 import { type ErrorOptions, type Injection, injectable } from '../device/layer/error.js';
 import type { LayerOptions } from '../device/layer/stack.js';
 import { DiskError } from '../error/disk-error.js';
+import type { PathGlob } from '../task/serve/trace/path-blocks.js';
+import type { MapUses } from '../task/serve/trace/use-map.js';
+import { splitDevice } from './device-prefix.js';
 import { durationFlag, rangeFlag, sizeFlag } from './flags.js';
 
 /** The flags that put layers between a disk and its clients, and what they say. */
@@ -22,6 +26,10 @@ const fraction = Flags.custom<number>({
 });
 const errno = Flags.option({ options: injectable });
 
+/** Said at both flags, since nobody reads the other one. */
+const pathDescription =
+  "A path from the root of a filesystem, like '/var/lib/pg/*', on each device of the disk, or on one: '/dev/sda2:/etc/**'. * matches no slash, ** any number of folders. The blocks are those that the content of the files has when serving begins. Files without any, which are empty or lie in their inodes, are refused.";
+
 /** One flag for each operation: `name('read')`. */
 function perOperation<Flag>(name: (operation: Operation) => string, flag: (operation: Operation) => Flag) {
   return Object.fromEntries(operations.map((operation) => [name(operation), flag(operation)]));
@@ -36,6 +44,14 @@ export const layerFlags = {
   }),
   errno: errno({ summary: 'the error that they fail with: EIO unless given', helpGroup }),
   'error-range': rangeFlag({ summary: 'make only requests fail that touch these bytes', helpGroup }),
+  'error-path': Flags.string({
+    summary: 'make only requests fail that touch the blocks of these files, or --error-range; may be repeated',
+    description: pathDescription,
+    helpValue: '[DEVICE:]GLOB',
+    multiple: true,
+    multipleNonGreedy: true,
+    helpGroup,
+  }),
   ...perOperation(
     (operation) => `error-${operation}-rate`,
     (operation) => fraction({ summary: `--error-rate for ${operation} alone`, helpGroup }),
@@ -53,6 +69,14 @@ export const layerFlags = {
     (operation) => `delay-${operation}`,
     (operation) => durationFlag({ summary: `--delay for ${operation} alone`, helpGroup }),
   ),
+  'delay-path': Flags.string({
+    summary: 'make only requests wait that touch the blocks of these files; may be repeated',
+    description: pathDescription,
+    helpValue: '[DEVICE:]GLOB',
+    multiple: true,
+    multipleNonGreedy: true,
+    helpGroup,
+  }),
   rate: sizeFlag({ summary: 'read and write no more than this many bytes a second', helpGroup }),
   cow: Flags.boolean({ summary: 'keep writes in memory and leave the disk as it is', helpGroup }),
   'cow-file': Flags.string({
@@ -85,7 +109,19 @@ export function cowOf(flags: LayerFlagValues): 'memory' | { readonly file: strin
   return flags.cow === true ? 'memory' : undefined;
 }
 
-/** @throws {DiskError} USAGE for a multiple or a rate of 0 */
+/** Files whose blocks alone are disturbed; undefined when none are named. @throws {DiskError} USAGE */
+export function pathsOf(flags: LayerFlagValues): Pick<MapUses, 'errorPaths' | 'delayPaths'> | undefined {
+  const [errors, delays] = [textsOf(flags['error-path']), textsOf(flags['delay-path'])];
+  if (errors.length === 0 && delays.length === 0) return undefined;
+  return { errorPaths: errors.map(globOf), delayPaths: delays.map(globOf) };
+}
+
+function globOf(text: string): PathGlob {
+  const { device, rest } = splitDevice(text);
+  return { device, glob: rest };
+}
+
+/** @throws {DiskError} USAGE for a multiple or a rate of 0, or for bytes that are to be disturbed in no way */
 export function layersOf(flags: LayerFlagValues): Omit<LayerOptions, 'overlay' | 'log'> {
   const up = bigintOf(flags['round-up']);
   const down = bigintOf(flags['round-down']);
@@ -120,10 +156,16 @@ function errorsOf(flags: LayerFlagValues): ErrorOptions | undefined {
     (injection) => injection?.rate !== undefined || injection?.file !== undefined,
   );
   if (!asked) {
-    if (all === undefined && !ranged && Object.keys(byOperation).length === 0) return undefined;
+    if (
+      all === undefined &&
+      !ranged &&
+      textsOf(flags['error-path']).length === 0 &&
+      Object.keys(byOperation).length === 0
+    )
+      return undefined;
     throw new DiskError('USAGE', 'which requests are to fail? Give --error-rate or --error-file as well');
   }
-  return { ...all, byOperation, range: ranged ? range : undefined };
+  return { ...all, byOperation, range: ranged ? RangeSet.of([range]) : undefined };
 }
 
 function injectionOf(rate: unknown, file: unknown, name: unknown): Injection | undefined {
@@ -142,7 +184,13 @@ function delaysOf(flags: LayerFlagValues): Delays | undefined {
     const delay = flags[`delay-${operation}`] ?? flags.delay;
     if (typeof delay === 'number') delays[operation] = delay;
   }
-  return Object.keys(delays).length === 0 ? undefined : delays;
+  if (Object.keys(delays).length > 0) return delays;
+  if (textsOf(flags['delay-path']).length === 0) return undefined;
+  throw new DiskError('USAGE', 'how long are requests to wait? Give --delay as well');
+}
+
+function textsOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((text) => typeof text === 'string') : [];
 }
 
 function bigintOf(value: unknown): bigint | undefined {

@@ -1,6 +1,6 @@
-// disktool serve beside nbdkit and qemu-nbd, in one run: `npm run bench:nbd [-- reads|writes|copy|sparse|layers|qcow2 …]`.
+// disktool serve beside nbdkit and qemu-nbd, in one run: `npm run bench:nbd [-- reads|writes|copy|sparse|layers|trace|qcow2 …]`.
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, truncateSync, writeSync } from 'node:fs';
+import { closeSync, openSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fill } from './guest-disk.mjs';
 import { benchFolder, compare, disktoolCommand, has, iops, sh, wantedSuites } from './measure.mjs';
@@ -13,7 +13,7 @@ const duration = 3;
 const memoryGoal = 200;
 
 const plain = { reads, writes, copy };
-const others = { sparse, layers, qcow2 };
+const others = { sparse, layers, trace, qcow2 };
 const wanted = wantedSuites({ ...plain, ...others });
 for (const program of ['fio', 'nbdcopy', 'nbdinfo']) if (!has(program)) throw new Error(`needs ${program}`);
 const folder = benchFolder();
@@ -140,6 +140,35 @@ async function layers() {
       },
     );
   }
+}
+
+/** What it costs to trace a guest that reads files of 64 KiB all over its disk, counted alone and with lines. */
+async function trace() {
+  const [size, fileSize] = [2048 * MiB, 64 << 10];
+  const [path, map] = [join(folder, 'traced'), join(folder, 'map')];
+  fill(path, size, randomBytes(16 * MiB));
+  sh(`cat ${path} > /dev/null`);
+  const lines = Array.from({ length: size / fileSize }, (_, i) => {
+    const [start, end] = [i * fileSize, (i + 1) * fileSize].map((at) => at.toString(16));
+    return `1 ${start} ${end} f /dev/sda /usr/lib/folder-${i % 1000}/file-${i}\n`;
+  });
+  writeFileSync(map, `1 0 ${size.toString(16)} v /dev/sda\n${lines.join('')}`);
+  const options = {
+    'disktool serve --trace-summary': ['--trace-summary'],
+    'disktool serve': undefined,
+    'disktool serve --trace': ['--trace-file', '/dev/null'],
+    'disktool serve --trace, json': ['--trace-file', '/dev/null', '--trace-format', 'json'],
+  };
+  const serveOn = (more) => (socket) => {
+    const traced = more === undefined ? [] : ['--map', map, ...more];
+    return serve.disktool(path, socket, '--read-only', '--force-share', '--quiet', ...traced);
+  };
+  const commands = Object.fromEntries(Object.entries(options).map(([name, more]) => [name, serveOn(more)]));
+  await withServers(commands, (servers) => {
+    const goals = { 'disktool serve': 0.9 };
+    compareFio('4 KiB random reads, traced, depth 16', servers, { rw: 'randread', depth: 16 }, goals);
+    compareFio('4 KiB random reads, traced, depth 1', servers, { rw: 'randread', depth: 1 }, goals);
+  });
 }
 
 /** 2 GiB of random data in a qcow2 image, only to be read. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { RangeSet } from '../../src/binary/range-set.js';
 import { withLayers } from '../../src/device/layer/stack.js';
 import { openImage } from '../../src/image/open-image.js';
 import { NbdDevice, NbdServer } from '../../src/nbd/index.js';
@@ -14,7 +15,7 @@ test('a read of any size is refused, told of and counted by the layers over a fi
   await writeFile(join(folder, 'a.img'), bytes);
   const lines: string[] = [];
   const { device, stats } = withLayers(await openImage(join(folder, 'a.img'), { access: 'read', format: 'raw' }), {
-    errors: { rate: 1, errno: 'ENOSPC', range: { offset: BigInt(2 * MiB), length: 1n } },
+    errors: { rate: 1, errno: 'ENOSPC', range: RangeSet.of([{ offset: BigInt(2 * MiB), length: 1n }]) },
     stats: true,
     log: (line) => lines.push(line),
   });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { Range } from '../../binary/range-set.js';
+import type { RangeSet } from '../../binary/range-set.js';
 import { DiskError } from '../../error/disk-error.js';
 import { errnoMeaning } from '../../host/errno.js';
 import type { BlockDevice, Operation } from '../block-device.js';
@@ -20,7 +20,7 @@ export interface ErrorOptions extends Injection {
   /** What is said here of one operation goes before what is said of all. */
   readonly byOperation?: Partial<Readonly<Record<Operation, Injection>>> | undefined;
   /** Only requests that touch these bytes fail, and no flush. */
-  readonly range?: Range | undefined;
+  readonly range?: RangeSet | undefined;
   /** From 0 up to 1: decides who fails. */
   readonly random?: (() => number) | undefined;
 }
@@ -49,8 +49,7 @@ export class ErrorLayer extends Interceptor {
     const file = own?.file ?? all.file;
     const rate = own?.rate ?? all.rate ?? (file === undefined ? 0 : 1);
     if (rate === 0 || (rate < 1 && random() >= rate)) return undefined;
-    if (range !== undefined && (offset >= range.offset + range.length || offset + length <= range.offset))
-      return undefined;
+    if (range?.touches(offset, length) === false) return undefined;
     if (file !== undefined && !existsSync(file)) return undefined;
     const errno = own?.errno ?? this.injected.errno ?? 'EIO';
     return new DiskError('IO', `${operation} on ${this.name}: ${errnoMeaning(errno)} (${errno}), injected`, {

@@ -1,3 +1,4 @@
+import type { RangeSet } from '../../binary/range-set.js';
 import type { BlockDevice } from '../block-device.js';
 import { CowLayer } from './cow.js';
 import { DelayLayer, type Delays } from './delay.js';
@@ -13,6 +14,8 @@ export interface LayerOptions {
   readonly rounding?: Rounding | undefined;
   readonly errors?: ErrorOptions | undefined;
   readonly delays?: Delays | undefined;
+  /** Only requests that touch these bytes are delayed, and no flush. */
+  readonly delayRange?: RangeSet | undefined;
   /** Bytes a second, above 0. */
   readonly rate?: number | undefined;
   /** Takes each line of a log. */
@@ -30,13 +33,13 @@ export interface LayerOptions {
  */
 export function withLayers(
   device: BlockDevice,
-  { overlay, rounding, errors, delays, rate, log, stats = false }: LayerOptions,
+  { overlay, rounding, errors, delays, delayRange, rate, log, stats = false }: LayerOptions,
 ): { device: BlockDevice; stats: StatsLayer | undefined } {
   let top = device;
   if (overlay !== undefined) top = new CowLayer(top, overlay);
   if (rounding !== undefined) top = new RoundLayer(top, rounding);
   if (errors !== undefined) top = new ErrorLayer(top, errors);
-  if (delays !== undefined) top = new DelayLayer(top, delays);
+  if (delays !== undefined) top = new DelayLayer(top, delays, delayRange);
   if (rate !== undefined) top = new RateLayer(top, rate);
   const counting = stats ? new StatsLayer(top) : undefined;
   top = counting ?? top;

@@ -19,8 +19,7 @@ import type { Export } from '../../nbd/index.js';
 import type { TaskContext } from '../context.js';
 import type { PlanOptions } from '../sparsify/plan.js';
 import type { ServedPlace } from './trace/served-place.js';
-import type { RunStyle, TraceRun } from './trace/tracer.js';
-import type { Watch } from './trace/watch.js';
+import type { MapUses, UsedMap } from './trace/use-map.js';
 
 const openFd = promisify(open);
 const closeFd = promisify(close);
@@ -42,26 +41,20 @@ export interface ExportOptions extends SourceOptions {
   /** Where writes go instead of to the disk: to memory, or to a new file of this name, which is gone at the end. */
   readonly cow?: 'memory' | { readonly file: string } | undefined;
   readonly layers: Omit<LayerOptions, 'overlay'>;
-  /** Finds out whose bytes clients ask for. */
-  readonly watch?: WatchOptions | undefined;
+  /** What a block map of the disk is needed for. */
+  readonly uses?: MapUses | undefined;
   /** The block map of the disk, made before: of none, one is made where it is needed. */
   readonly map?: string | undefined;
   /** Although somebody else has the image open for reading. */
   readonly force?: boolean | undefined;
 }
 
-export interface WatchOptions {
-  /** Takes each run of accesses; absent: they are only counted. */
-  readonly tell?: ((run: TraceRun) => void) | undefined;
-  readonly style?: RunStyle | undefined;
-}
-
 /** An export and what it stands on. */
 export interface OpenExport {
   readonly exported: Export;
   readonly stats: StatsLayer | undefined;
-  /** Where its accesses are traced. */
-  readonly watch: Watch | undefined;
+  /** What the block map was needed for. */
+  readonly used: UsedMap | undefined;
   /** Makes what was written durable. */
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -73,14 +66,20 @@ export async function openExport(options: ExportOptions, context: TaskContext): 
   const disk = await openSource(options, context);
   try {
     const { part, place, guest } = await partOf(disk, options, context);
-    const watch = await watchOf({ disk, guest, place }, options, context);
+    const used = await mapOf({ disk, guest, place }, options, context);
     const overlay = cow && (await openOverlay(cow, part.facts.size));
-    const { device, stats } = withLayers(part, { ...layers, overlay });
+    const { device, stats } = withLayers(part, { ...narrowed(layers, used), overlay });
     const what = 'memory' in source ? disk.name : basename('image' in source ? source.image : source.file);
     return {
-      exported: { name, description: describe(what, partition, range), device, readOnly, requests: watch?.requests },
+      exported: {
+        name,
+        description: describe(what, partition, range),
+        device,
+        readOnly,
+        requests: used?.watch?.requests,
+      },
       stats,
-      watch,
+      used,
       flush: async () => {
         if (disk.facts.writable && disk.facts.flush) await disk.flush();
       },
@@ -123,10 +122,10 @@ async function openSource(options: ExportOptions, context: TaskContext) {
 /** What of the disk is served: a part of it, with or without what is free. */
 async function partOf(
   disk: BlockDevice,
-  { partition, range, freeAsHoles, watch, map }: ExportOptions,
+  { partition, range, freeAsHoles, uses, map }: ExportOptions,
   context: TaskContext,
 ): Promise<{ part: BlockDevice; place: ServedPlace; guest?: Guest }> {
-  const needsGuest = partition !== undefined || freeAsHoles !== undefined || (watch !== undefined && map === undefined);
+  const needsGuest = partition !== undefined || freeAsHoles !== undefined || (uses !== undefined && map === undefined);
   if (!needsGuest) {
     const place = { placement: Placement.at(0n, disk.facts.size), range };
     return { part: range === undefined ? disk : rangeOf(disk, range), place };
@@ -145,14 +144,22 @@ async function partOf(
   return { part: range === undefined ? whole : rangeOf(whole, range), place: { placement, range }, guest };
 }
 
-async function watchOf(
+async function mapOf(
   { disk, guest, place }: { disk: BlockDevice; guest: Guest | undefined; place: ServedPlace },
-  { watch, map }: ExportOptions,
+  { uses, map }: ExportOptions,
   context: TaskContext,
-): Promise<Watch | undefined> {
-  if (watch === undefined) return undefined;
-  const { startWatch } = await import('./trace/start-watch.js');
-  return await startWatch(watch, { disk, map, guest, place }, context);
+): Promise<UsedMap | undefined> {
+  if (uses === undefined) return undefined;
+  const { useMap } = await import('./trace/use-map.js');
+  return await useMap(uses, { disk, map, guest, place }, context);
+}
+
+/** Layers that disturb the blocks of some files alone, beside those that are named by their place. */
+function narrowed(layers: ExportOptions['layers'], used: UsedMap | undefined): ExportOptions['layers'] {
+  const { errorBlocks, delayBlocks } = used ?? {};
+  const { errors } = layers;
+  const range = errorBlocks === undefined ? errors?.range : errorBlocks.union(errors?.range ?? RangeSet.empty);
+  return { ...layers, errors: errors && { ...errors, range }, delayRange: delayBlocks ?? layers.delayRange };
 }
 
 function rangeOf(disk: BlockDevice, { offset, length }: Range): BlockDevice {

@@ -18,9 +18,9 @@ import {
 import type { TaskContext } from '../context.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
 import { type ServeTls, tlsOffer, uriWithFiles, whyStrangersCome } from './tls.js';
+import type { TraceSummary } from './trace/summary.js';
+import type { Trace } from './trace/trace.js';
 import type { TraceOptions } from './trace/trace-options.js';
-import type { TraceOutput } from './trace/trace-output.js';
-import type { TraceRun } from './trace/tracer.js';
 
 /** Bytes: the largest disk that QEMU opens. */
 const largestOfQemu = 2n ** 63n - 2n ** 30n;
@@ -58,6 +58,8 @@ export interface ServeResult {
   readonly status: number;
   /** Of each export that counted, by its name. */
   readonly stats: readonly (readonly [name: string, stats: ReadonlyMap<string, Readonly<OperationStats>>])[];
+  /** Of each export whose accesses were traced. */
+  readonly trace: readonly TraceSummary[];
 }
 
 /**
@@ -77,23 +79,23 @@ export async function serve(
   const tls = await tlsOffer(options.tls ?? {}, context);
   const log = options.logFile === undefined ? undefined : new LogFile(options.logFile);
   const opened: OpenExport[] = [];
-  let lines: TraceOutput | undefined;
+  const trace = options.trace && (await openTrace(options.trace, context));
   try {
-    lines = await openLines(options, context);
     for (const wanted of options.exports) {
-      const watched = withTrace(withLog(wanted, log, options), lines, options);
+      const logged = withLog(wanted, log, options);
+      const watched = trace === undefined ? logged : trace.watching(logged, options.exports.length);
       opened.push(await openExport(watched, context));
     }
     const status = await serveOpened(opened, tls, options, context, onReady);
-    for (const { watch } of opened) watch?.end();
+    const summaries = await trace?.finish(opened);
     for (const { flush } of opened) await flush();
     const stats = opened.flatMap(({ exported, stats }) =>
       stats === undefined ? [] : [[exported.name, stats.stats] as const],
     );
-    return { status, stats };
+    return { status, stats, trace: summaries ?? [] };
   } finally {
     for (const { close } of opened.toReversed()) await close();
-    await lines?.end();
+    await trace?.close();
     log?.close();
   }
 }
@@ -167,22 +169,9 @@ function withLog(wanted: ExportOptions, log: LogFile | undefined, { exports }: S
   return { ...wanted, layers: { ...wanted.layers, log: (line) => log.write(`${prefix}${line}\n`) } };
 }
 
-async function openLines({ trace }: ServeOptions, context: TaskContext): Promise<TraceOutput | undefined> {
-  if (trace?.lines === undefined) return undefined;
-  const { TraceOutput } = await import('./trace/trace-output.js');
-  return await TraceOutput.open({ ...trace.lines, ...context });
-}
-
-function withTrace(
-  wanted: ExportOptions,
-  output: TraceOutput | undefined,
-  { trace, exports }: ServeOptions,
-): ExportOptions {
-  if (trace === undefined) return wanted;
-  const { lines } = trace;
-  const name = exports.length === 1 ? undefined : wanted.name;
-  const tell = lines && output && ((run: TraceRun) => output.write(lines.line(run, name)));
-  return { ...wanted, watch: { tell, style: lines?.style } };
+async function openTrace(options: TraceOptions, context: TaskContext): Promise<Trace> {
+  const { Trace } = await import('./trace/trace.js');
+  return await Trace.open(options, context);
 }
 
 /** Written line by line, so that whoever reads it, and whoever kills us, misses nothing. */

@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { RangeSet } from '../../../src/binary/range-set.js';
 import type { BlockDevice } from '../../../src/device/block-device.js';
 import { ErrorLayer, type ErrorOptions } from '../../../src/device/layer/error.js';
 import { memoryDevice } from '../../../src/device/memory-device.js';
@@ -64,7 +65,7 @@ test('a file alone makes everything fail while it exists, and not a moment longe
 });
 
 test('only requests that touch the range fail', async () => {
-  await using device = faulty({ rate: 1, range: { offset: 1000n, length: 100n } });
+  await using device = faulty({ rate: 1, range: RangeSet.of([{ offset: 1000n, length: 100n }]) });
   expect(await failing(device, 990n)).toEqual([]);
   expect(await failing(device, 991n)).toEqual(['read', 'write', 'zero', 'trim']);
   expect(await failing(device, 1099n)).toEqual(['read', 'write', 'zero', 'trim']);

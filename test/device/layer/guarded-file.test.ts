@@ -22,7 +22,7 @@ test('who reads the file past the layers is let through, told of and counted as 
   const below = await image();
   const { hostFile } = below.facts;
   const { device, stats } = withLayers(below, {
-    errors: { rate: 1, errno: 'ENOSPC', range: { offset: 4096n, length: 512n } },
+    errors: { rate: 1, errno: 'ENOSPC', range: RangeSet.of([{ offset: 4096n, length: 512n }]) },
     delays: { read: 1 },
     rate: 1e9,
     stats: true,

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { RangeSet } from '../../../src/binary/range-set.js';
 import { ErrorLayer } from '../../../src/device/layer/error.js';
 import { RoundLayer } from '../../../src/device/layer/round.js';
 import { memoryDevice } from '../../../src/device/memory-device.js';
@@ -46,7 +47,10 @@ test('writes side by side at any place, all at the same time, leave what an arra
 
 test('what fails is told of, and holds up nothing else', async () => {
   const range = { offset: 1024n, length: 512n };
-  await using device = new ErrorLayer(new Blocks(2048n), { byOperation: { write: { rate: 1 } }, range });
+  await using device = new ErrorLayer(new Blocks(2048n), {
+    byOperation: { write: { rate: 1 } },
+    range: RangeSet.of([range]),
+  });
   const output = new WholeBlocks(device);
   const failing = output.write(new Uint8Array(10), 1500n);
   const following = output.write(new Uint8Array([1, 2, 3]), 100n);

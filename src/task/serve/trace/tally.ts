@@ -8,6 +8,8 @@ const sector = 512;
 export interface OwnerTally {
   /** Milliseconds since the epoch. */
   readonly first: number;
+  /** The same of the first that was a read. */
+  firstRead: number | undefined;
   /** Accesses: requests, or parts of them where a request touches several objects. */
   reads: number;
   bytesRead: number;
@@ -43,10 +45,11 @@ export class Tally {
     this.distinct[access] += fresh;
     let own = this.#owners.get(owner);
     if (own === undefined) {
-      own = { first: time, reads: 0, bytesRead: 0, distinctRead: 0, writes: 0, bytesWritten: 0 };
+      own = { first: time, firstRead: undefined, reads: 0, bytesRead: 0, distinctRead: 0, writes: 0, bytesWritten: 0 };
       this.#owners.set(owner, own);
     }
     if (access === 'read') {
+      own.firstRead ??= time;
       own.reads++;
       own.bytesRead += end - start;
       own.distinctRead += fresh;

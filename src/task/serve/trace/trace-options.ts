@@ -1,3 +1,4 @@
+import type { ReadaheadList } from './readahead.js';
 import type { TraceOutputOptions } from './trace-output.js';
 import type { RunStyle, TraceRun } from './tracer.js';
 
@@ -18,4 +19,6 @@ export interface TraceLines {
 /** What is told of the accesses to what is served. */
 export interface TraceOptions {
   readonly lines?: TraceLines | undefined;
+  /** Lists of the files that were read: of one export. */
+  readonly readahead?: readonly ReadaheadList[] | undefined;
 }

@@ -1,3 +1,4 @@
+import { diskName } from '../../../guest/device-name.js';
 import type { Access } from '../../../nbd/index.js';
 import type { LineKind } from '../../block-map/map-lines.js';
 import type { OwnerIndex } from '../../block-map/owner-index.js';
@@ -29,6 +30,14 @@ export interface TraceRun extends TracedOwner {
 /** When a run is told: as it begins, whatever places follow; or whole, as far as each access begins where the last ended. */
 export type RunStyle = 'begins' | 'places';
 
+/** How accesses are watched. */
+export interface WatchOptions {
+  /** Takes each run of accesses; absent: they are only counted. */
+  readonly tell?: ((run: TraceRun) => void) | undefined;
+  /** `begins` unless given. */
+  readonly style?: RunStyle | undefined;
+}
+
 /** Added to the number of a device: what was written on it. Above the numbers of all owners. */
 const written = 2 ** 33;
 /** What no line of the map has. */
@@ -50,9 +59,13 @@ export class Tracer {
   constructor(
     private readonly index: OwnerIndex,
     private readonly locate: Locate,
-    private readonly tell?: ((run: TraceRun) => void) | undefined,
-    readonly style: RunStyle = 'begins',
+    private readonly options: WatchOptions = {},
   ) {}
+
+  /** Whether runs are told when they end, so that somebody has to say when nothing more comes. */
+  get tellsLate(): boolean {
+    return this.options.tell !== undefined && this.options.style === 'places';
+  }
 
   /** Takes a request for bytes of what is served, in the order in which they came. */
   readonly take = (access: Access, offset: number, length: number, time: number): void => {
@@ -62,15 +75,15 @@ export class Tracer {
 
   /** Tells of the run that is under way, if it is yet to be told. */
   flush(): void {
-    if (this.#run !== undefined && this.style === 'places') this.#tellOf(this.#run);
+    if (this.#run !== undefined && this.tellsLate) this.#tellOf(this.#run);
     this.#run = undefined;
   }
 
   /** By the number that {@link tally} has. */
-  describe(owner: number): TracedOwner {
+  readonly describe = (owner: number): TracedOwner => {
     if (owner >= written) return { kind: 'w', device: this.index.nameOfDevice(owner - written) };
-    return owner === unknown ? { kind: 'v', device: '/dev/sda' } : this.index.describe(owner);
-  }
+    return owner === unknown ? { kind: 'v', device: diskName } : this.index.describe(owner);
+  };
 
   #piece(access: Access, start: number, end: number, time: number): void {
     for (let at = start; at < end; ) {
@@ -97,19 +110,19 @@ export class Tracer {
 
   #access(access: Access, owner: number, start: number, end: number, time: number): void {
     this.tally.part(access, owner, start, end, time);
-    if (this.tell === undefined) return;
+    if (this.options.tell === undefined) return;
     const run = this.#run;
     const same = run !== undefined && run.access === access && run.owner === owner;
-    if (same && (this.style === 'begins' || run.end === start)) {
+    if (same && (!this.tellsLate || run.end === start)) {
       run.end = end;
       return;
     }
     this.flush();
     this.#run = { access, owner, time, start, end };
-    if (this.style === 'begins') this.#tellOf(this.#run);
+    if (!this.tellsLate) this.#tellOf(this.#run);
   }
 
   #tellOf({ access, owner, time, start, end }: Run): void {
-    this.tell?.({ access, ...this.describe(owner), time, offset: start, length: end - start });
+    this.options.tell?.({ access, ...this.describe(owner), time, offset: start, length: end - start });
   }
 }

@@ -30,7 +30,7 @@ export class Watch {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.requests.drain(this.tracer.take);
-    if (this.tracer.style === 'begins') return;
+    if (!this.tracer.tellsLate) return;
     this.#idle ??= setTimeout(() => {
       this.#idle = undefined;
       this.tracer.flush();
