@@ -52,6 +52,15 @@ Layers stand between the disk and its clients in one order, from the disk outwar
       command: '<%= config.bin %> serve a.img --error-read-file /tmp/inject',
     },
     {
+      description: 'Say which files a guest reads as it boots, and sum them up',
+      command:
+        "<%= config.bin %> serve a.img --cow --trace --trace-summary --run 'qemu-system-x86_64 -m 1G -drive file=$uri,format=raw'",
+    },
+    {
+      description: 'Make one read in a hundred of the files of a database fail',
+      command: "<%= config.bin %> serve a.img --error-path '/var/lib/pg/**' --error-read-rate 1%",
+    },
+    {
       description: 'To other machines, for who has a key alone',
       command: 'psktool -u alice -p keys.psk && <%= config.bin %> serve a.img --bind 0.0.0.0 --tls-psk keys.psk',
     },

@@ -20,21 +20,29 @@ export class BlockSet {
   /** Whole chunks. */
   #whole = RangeSet.empty;
 
-  /** Adds the blocks from `start` up to `end`: below 2^53. */
-  add(start: number, end: number): void {
+  /**
+   * Adds the blocks from `start` up to `end`: below 2^53.
+   *
+   * @returns how many of them it did not have
+   */
+  add(start: number, end: number): number {
+    let added = 0;
     for (let at = start; at < end; ) {
       const chunk = Math.floor(at / chunkBlocks);
       const chunkStart = chunk * chunkBlocks;
       const wholeChunks = at === chunkStart ? Math.floor((end - at) / chunkBlocks) : 0;
       if (wholeChunks > 0) {
+        const stop = at + wholeChunks * chunkBlocks;
+        added += this.#absent(at, stop);
         this.#whole = this.#whole.union(RangeSet.of([{ offset: BigInt(chunk), length: BigInt(wholeChunks) }]));
-        at += wholeChunks * chunkBlocks;
+        at = stop;
         continue;
       }
       const stop = Math.min(end, chunkStart + chunkBlocks);
-      setBits(this.#bitmapOf(chunk), at - chunkStart, stop - chunkStart);
+      if (!this.#isWhole(chunk)) added += setBits(this.#bitmapOf(chunk), at - chunkStart, stop - chunkStart);
       at = stop;
     }
+    return added;
   }
 
   has(block: number): boolean {
@@ -57,6 +65,17 @@ export class BlockSet {
     return { end: chunk * chunkBlocks + stop, inside };
   }
 
+  /** How many blocks from `start` up to `end` are not in it. */
+  #absent(start: number, end: number): number {
+    let absent = 0;
+    for (let at = start; at < end; ) {
+      const run = this.run(at, end);
+      if (!run.inside) absent += run.end - at;
+      at = run.end;
+    }
+    return absent;
+  }
+
   #isWhole(chunk: number): boolean {
     return this.#whole.count > 0 && this.#whole.has(BigInt(chunk));
   }
@@ -73,6 +92,7 @@ export class BlockSet {
   /** The first chunk after one that has something in it, or infinity. */
   #nextChunk(chunk: number): number {
     const bitmap = this.#order[this.#placeOf(chunk + 1)] ?? Number.POSITIVE_INFINITY;
+    if (this.#whole.count === 0) return bitmap;
     const [range] = this.#whole.clip(BigInt(chunk + 1), 2n ** 52n);
     return range === undefined ? bitmap : Math.min(bitmap, Number(range.offset));
   }
@@ -94,16 +114,27 @@ function hasBit(bitmap: Uint8Array, bit: number): boolean {
   return (((bitmap[bit >>> 3] ?? 0) >>> (bit & 7)) & 1) === 1;
 }
 
-function setBits(bitmap: Uint8Array, start: number, end: number): void {
+/** @returns how many of them were not set */
+function setBits(bitmap: Uint8Array, start: number, end: number): number {
+  let added = 0;
   for (let at = start; at < end; ) {
-    if ((at & 7) === 0 && at + 8 <= end) {
-      bitmap[at >>> 3] = 0xff;
-      at += 8;
-    } else {
-      bitmap[at >>> 3] = (bitmap[at >>> 3] ?? 0) | (1 << (at & 7));
-      at++;
+    const byte = at >>> 3;
+    const before = bitmap[byte] ?? 0;
+    const stop = Math.min(end, (byte + 1) * 8);
+    const after = before | ((0xff << (at & 7)) & (0xff >>> ((byte + 1) * 8 - stop)));
+    if (after !== before) {
+      bitmap[byte] = after;
+      added += before === 0 && after === 0xff ? 8 : countBits(after ^ before);
     }
+    at = stop;
   }
+  return added;
+}
+
+function countBits(byte: number): number {
+  let count = 0;
+  for (let bits = byte; bits !== 0; bits &= bits - 1) count++;
+  return count;
 }
 
 function endOfRun(bitmap: Uint8Array, start: number, end: number, inside: boolean): number {

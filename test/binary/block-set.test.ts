@@ -8,14 +8,15 @@ const block = fc.oneof(
   fc.constantFrom(0, 32_767, 32_768, 65_535, 65_536, 98_304).chain((near) => fc.nat(20).map((d) => near + d)),
 );
 
-test('holds the blocks that were added, and its runs tile any range with them', () => {
+test('holds the blocks that were added, tells how many were new, and its runs tile any range with them', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(block, block), { maxLength: 8 }), (pairs) => {
       const set = new BlockSet();
       const model = new Uint8Array(100_000);
       for (const [a, b] of pairs) {
         const [start, end] = [Math.min(a, b), Math.max(a, b)];
-        set.add(start, end);
+        const fresh = model.subarray(start, end).filter((bit) => bit === 0).length;
+        expect(set.add(start, end)).toBe(fresh);
         model.fill(1, start, end);
       }
       for (let at = 0; at < model.length; ) {

@@ -16,7 +16,7 @@ test('aligns columns, text to the left and numbers to the right, without trailin
 });
 
 test('writes control characters of a label as escapes, so that it cannot drive the terminal', () => {
-  expect(printable('a\u001b[31mb\nc\u202ed\u0085')).toBe('a\\x1b[31mb\\x0ac\\u202ed\\x85');
+  expect(printable('a\u001b[31mb\nc\u202ed\u0085')).toBe('a\\x1b[31mb\\x0ac\\u202ed\\u0085');
   expect(table([{ label: 'x\u001b]0;y\u0007' }], [{ heading: 'label', cell: ({ label }) => label }])).not.toContain(
     '\u001b',
   );

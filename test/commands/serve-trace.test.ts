@@ -1,8 +1,8 @@
-import { linkSync, mkdirSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { needs } from '../support/needs.js';
-import { disktoolPath, run } from '../support/run.js';
+import { attempt, disktool, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const it = needs({ programs: ['mke2fs', 'sfdisk', 'qemu-io'] });
@@ -58,4 +58,112 @@ it('names each run of accesses, and calls what the guest has written by no older
     'read f /dev/sda1 /libc',
   ]);
   expect(lines.at(-1)).toBe('read v /dev/sda');
+});
+
+it('writes each run in a row as JSON, and sums up what was read of what, by a map made before', async () => {
+  const { folder, disk, blockOf } = await tracedDisk();
+  const [init, libc, lines] = [await blockOf('/init'), await blockOf('/libc'), await blockOf('/two\nlines')];
+  const [map, trace, list] = ['map', 'trace', 'list'].map((name) => join(folder, name));
+  await disktool(['bmap', '--quiet', '--output', map ?? '', disk]);
+  const flags = ['--map', map, '--trace-file', trace, '--trace-format', 'json', '--readahead-list', list];
+  const places = [
+    `read ${libc} 4k`,
+    `read ${libc + 4096} 4k`,
+    `read ${libc} 512`,
+    `read ${init} 4k`,
+    `read ${lines} 4k`,
+  ];
+  const io = ['-r', '-f', 'raw', ...places.flatMap((place) => ['-c', place])].map((word) => `'${word}'`).join(' ');
+  const command = `qemu-io ${io} "$nbd" >/dev/null`;
+  const args = ['serve', ...flags.map(String), '--read-only', '--trace-summary', '--json', '--run', command, disk];
+  const { status, stdout, stderr } = await attempt(process.execPath, [disktoolPath, ...args]);
+  expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
+  const runs = readFileSync(trace ?? '', 'utf8')
+    .trim()
+    .split('\n');
+  const told = runs.map((line): { time: number; kind: string } => JSON.parse(line)).filter(({ kind }) => kind === 'f');
+  const common = { operation: 'read', kind: 'f', device: '/dev/sda1' };
+  expect(told).toMatchObject([
+    { ...common, path: '/libc', offset: libc, length: 8192 },
+    { ...common, path: '/libc', offset: libc, length: 512 },
+    { ...common, path: '/init', offset: init, length: 4096 },
+    { ...common, path: '/two\nlines', offset: lines, length: 4096 },
+  ]);
+  expect(Math.abs((told[0]?.time ?? 0) - Date.now() / 1000)).toBeLessThan(600);
+  // The list has no way to say a newline: that file is warned of.
+  expect(readFileSync(list ?? '', 'utf8')).toBe('/libc\n/init\n');
+  expect(stderr).toContain('1 files have a newline in their names, and are left out');
+  const summary: unknown = JSON.parse(stderr.slice(stderr.indexOf('{\n')));
+  expect(summary).toMatchObject({ export: '', size: 18 << 20, requests: { write: 0 } });
+  const counts = { kind: 'f', device: '/dev/sda1', writes: 0, bytesWritten: 0 };
+  expect(summary).toMatchObject({
+    objects: expect.arrayContaining([
+      expect.objectContaining({ ...counts, path: '/libc', reads: 3, bytesRead: 8704, distinctRead: 8192 }),
+      expect.objectContaining({ ...counts, path: '/init', reads: 1, bytesRead: 4096, distinctRead: 4096 }),
+    ]),
+  });
+});
+
+it('traces a part of the disk by the places that it has on the disk', async () => {
+  const { disk, blockOf } = await tracedDisk();
+  const place = (await blockOf('/libc')) - (1 << 20);
+  const read = [`read ${place} 4k`];
+  expect(await traced(['--trace', '--partition', '/dev/sda1', disk], read)).toContain('read f /dev/sda1 /libc');
+  const range = ['--range', `${place + (1 << 20)}+8k`];
+  expect(await traced(['--trace', ...range, '--file', disk], ['read 0 4k'])).toEqual(['read f /dev/sda1 /libc']);
+});
+
+it('makes requests fail or wait that touch the blocks of some files, and no others', async () => {
+  const { disk, blockOf } = await tracedDisk();
+  const [init, hosts] = [await blockOf('/init'), await blockOf('/etc/hosts')];
+  const io = (at: number) => `qemu-io -r -f raw -c 'read ${at} 4k' $nbd`;
+  const both = `${io(init)}; a=$?; ${io(hosts)}; echo $a $?`;
+  const wrong = ['--error-path', 'vda1:/etc/h*', '--error-read-rate', '1', '--errno', 'ENOSPC'];
+  const { stdout } = await disktool(['serve', disk, '--read-only', ...wrong, '--run', both]);
+  expect(stdout.split('\n').at(-1)).toBe('0 1');
+  expect(stdout).toContain('read failed: No space left on device');
+  // Nothing but the files that are named waits for an hour.
+  const slow = ['--delay-path', '/etc/**', '--delay', '1h'];
+  const quick = await disktool(['serve', disk, '--read-only', ...slow, '--run', io(init)]);
+  expect(quick.stdout).toContain('read 4096/4096');
+});
+
+const refused: readonly (readonly [args: readonly string[], message: string])[] = [
+  [['--error-path', '/nothing', '--error-rate', '1'], 'disk.img that has blocks of its own matches /nothing'],
+  [['--error-path', '/etc', '--error-rate', '1'], 'disk.img, and has no blocks of its own (it is empty, a directory'],
+  [['--error-path', '/dev/sda9:/etc/*', '--error-rate', '1'], 'disk.img has no /dev/sda9'],
+  [['--error-path', 'etc/*', '--error-rate', '1'], 'write it from the root of its filesystem'],
+  [['--error-path', '/etc/*'], 'which requests are to fail?'],
+  [['--delay-path', '/etc/*'], 'how long are requests to wait?'],
+  [['--range', '0+1M', '--delay-path', '/etc/*', '--delay', '1'], 'lie outside what is served'],
+  [['--trace-format', 'json'], '--trace-format goes with --trace'],
+  [['--trace', '--json'], 'give --trace-file'],
+  [['--map', 'FOLDER/map'], '--map goes with --trace'],
+  [['--map', 'FOLDER/none', '--trace'], 'no such file'],
+  [['--map', 'FOLDER/other', '--trace'], 'it is the map of another disk'],
+  [['--map', 'FOLDER/map', '--trace', '--export', 'a=FOLDER/disk.img'], '--map is the map of one disk'],
+  [['--map', 'FOLDER/map', '--trace', '--trace-file', 'FOLDER/map'], 'is there already'],
+  [['--readahead-list', 'FOLDER/map'], 'is there already'],
+  [['--readahead-list', '/dev/sdb1:FOLDER/list'], 'disk.img has no /dev/sdb1'],
+];
+
+it('refuses what no file has blocks for, what does not go together, and a map that does not fit', async () => {
+  const { folder, disk } = await tracedDisk();
+  writeFileSync(join(folder, 'map'), '1 0 1200000 v /dev/sda\n');
+  writeFileSync(join(folder, 'other'), '1 0 1200200 v /dev/sda\n');
+  const outcomes = refused.map(async ([args, message]) => {
+    const flags = args.map((text) => text.replace('FOLDER', folder));
+    const { status, stdout, stderr } = await disktool([
+      'serve',
+      '-r',
+      disk,
+      ...flags,
+      '--socket',
+      join(folder, 'socket'),
+    ]);
+    return { args, found: `${stdout}${stderr}`.includes(message) ? message : stderr, failed: status !== 0 };
+  });
+  expect(await Promise.all(outcomes)).toEqual(
+    refused.map(([args, message]) => ({ args, found: message, failed: true })),
+  );
 });

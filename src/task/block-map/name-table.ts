@@ -19,7 +19,7 @@ export class NameTable {
   #starts = new Float64Array(1025);
   #text = Buffer.allocUnsafe(1 << 16);
   #count = 0;
-  /** Open addressing: numbers of names, one more than they are. At most half of it is in use. */
+  /** Open addressing: numbers of names, one more than they are. At most three quarters of it are in use. */
   #slots = new Uint32Array(4096);
 
   /**
@@ -74,7 +74,7 @@ export class NameTable {
     this.#parents[name] = parent;
     this.#starts[name + 1] = to;
     this.#slots[slot] = name + 1;
-    if (this.#count * 2 > this.#slots.length) this.#rehash();
+    if (this.#count * 4 > this.#slots.length * 3) this.#rehash();
     return name;
   }
 

@@ -144,8 +144,9 @@ class MapReader {
     end: number,
   ): void {
     if (start === end) throw this.#wrong('a space is all that follows its device');
-    const escaped = bytes.indexOf(backslash, start);
-    if (escaped === -1 || escaped >= end) {
+    let escaped = start;
+    while (escaped < end && bytes[escaped] !== backslash) escaped++;
+    if (escaped === end) {
       this.sink.add(kind, from, to, device, bytes, start, end);
       return;
     }

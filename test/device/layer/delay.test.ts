@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { RangeSet } from '../../../src/binary/range-set.js';
 import { done } from '../../../src/device/block-device.js';
 import { DelayLayer } from '../../../src/device/layer/delay.js';
 import { memoryDevice } from '../../../src/device/memory-device.js';
@@ -17,6 +18,26 @@ test('an operation with a delay waits, and holds up no other', async () => {
 test('an operation without a delay is as immediate as below', async () => {
   await using device = new DelayLayer(memoryDevice(1000n), { write: aDay });
   expect(device.read(new Uint8Array(1), 0n)).toBe(done);
+});
+
+test('only requests that touch the range wait, and no flush', async () => {
+  const range = RangeSet.of([
+    { offset: 100n, length: 10n },
+    { offset: 500n, length: 1n },
+  ]);
+  await using device = new DelayLayer(memoryDevice(1000n), { read: aDay, flush: aDay }, range);
+  for (const [offset, length] of [
+    [0, 100],
+    [110, 390],
+    [501, 10],
+  ] as const) {
+    expect(device.read(new Uint8Array(length), BigInt(offset))).toBe(done);
+  }
+  await device.flush();
+  const stop = new AbortController();
+  const waiting = [0n, 109n, 500n].map((offset) => device.read(new Uint8Array(101), offset, { signal: stop.signal }));
+  stop.abort();
+  for (const { status } of await Promise.allSettled(waiting)) expect(status).toBe('rejected');
 });
 
 test('a wait ends when the request is cancelled, and nothing is done', async () => {

@@ -67,15 +67,6 @@ export class Tally {
 
   /** @returns bytes that had not been touched so */
   #touch(access: Access, start: number, end: number): number {
-    const touched = this.#touched[access];
-    const [first, last] = [Math.floor(start / sector), Math.ceil(end / sector)];
-    let fresh = 0;
-    for (let at = first; at < last; ) {
-      const run = touched.run(at, last);
-      if (!run.inside) fresh += run.end - at;
-      at = run.end;
-    }
-    if (fresh > 0) touched.add(first, last);
-    return fresh * sector;
+    return this.#touched[access].add(Math.floor(start / sector), Math.ceil(end / sector)) * sector;
   }
 }

@@ -116,10 +116,10 @@ export class TraceOutput {
   async #write(): Promise<void> {
     // What is told in one turn leaves together.
     await new Promise((resolve) => setImmediate(resolve));
-    let next = 0;
+    let [start, next] = [0, 0];
     try {
       while (next < this.#waiting.length) {
-        const start = next;
+        start = next;
         let length = 0;
         while (next < this.#waiting.length && length < chunkSize) length += this.#waiting[next++]?.length ?? 0;
         await this.output.write(Buffer.from(this.#waiting.slice(start, next).join('')));
@@ -132,7 +132,7 @@ export class TraceOutput {
       this.#waiting = [];
     } catch (error) {
       this.#broken = true;
-      this.#lost += this.#waiting.length - next;
+      this.#lost += this.#waiting.length - start;
       this.#waiting = [];
       if (this.ending.signal.aborted) return;
       const why = errnoOf(error) === 'EPIPE' ? 'its reader is gone' : error instanceof Error ? error.message : '';

@@ -2,7 +2,7 @@ import { RequestRing } from '../../../nbd/index.js';
 import type { Tracer } from './tracer.js';
 
 /** Milliseconds from a request to its line, at most: many requests are taken at once, since each time costs. */
-const delay = 10;
+const delay = 25;
 /** Milliseconds without a request after which a run is told. */
 const silence = 1000;
 
