@@ -32,7 +32,7 @@ export class NameTable {
     for (let slot = hashOf(parent, bytes, start, end) & mask; ; slot = (slot + 1) & mask) {
       const taken = this.#slots[slot] ?? 0;
       if (taken === 0) return this.#add(parent, bytes, start, end, slot);
-      if (this.#is(taken - 1, parent, bytes, start, end)) return taken - 1;
+      if (this.is(taken - 1, parent, bytes, start, end)) return taken - 1;
     }
   }
 
@@ -50,7 +50,8 @@ export class NameTable {
     this.#slots = new Uint32Array(0);
   }
 
-  #is(name: number, parent: number, bytes: Uint8Array, start: number, end: number): boolean {
+  /** Whether a name is the one in `bytes`: cheaper than to find it. */
+  is(name: number, parent: number, bytes: Uint8Array, start: number, end: number): boolean {
     if (this.#parents[name] !== parent) return false;
     const from = this.#starts[name] ?? 0;
     if ((this.#starts[name + 1] ?? 0) - from !== end - start) return false;

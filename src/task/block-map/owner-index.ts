@@ -129,6 +129,8 @@ export class OwnerIndexBuilder implements LineSink {
   readonly #open: Open[] = [];
   #lines = 0;
   #last = 0;
+  /** Of the last path; a device at first, which is no folder of any. */
+  #folder = 0;
 
   device(bytes: Uint8Array, start: number, end: number): number {
     return this.#names.intern(noParent, bytes, start, end);
@@ -191,8 +193,11 @@ export class OwnerIndexBuilder implements LineSink {
     if (path === undefined || place === -1) return this.#plainOwner(kind, device);
     const folderEnd = path.lastIndexOf(slash, pathEnd - 2) + 1;
     const split = Math.max(pathStart, folderEnd);
-    const folder = this.#names.intern(device, path, pathStart, split);
-    return this.#names.intern(folder, path, split, pathEnd) * 4 + place;
+    // Files that lie side by side are often in one folder.
+    if (!this.#names.is(this.#folder, device, path, pathStart, split)) {
+      this.#folder = this.#names.intern(device, path, pathStart, split);
+    }
+    return this.#names.intern(this.#folder, path, split, pathEnd) * 4 + place;
   }
 
   #plainOwner(kind: LineKind, device: number): number {

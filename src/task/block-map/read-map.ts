@@ -156,7 +156,10 @@ class MapReader {
   }
 
   #deviceOf(bytes: Buffer, start: number, end: number): number {
-    if (this.#device.compare(bytes, start, end) !== 0) {
+    const known = this.#device;
+    let at = start;
+    while (at < end && bytes[at] === known[at - start]) at++;
+    if (at < end || end - start !== known.length) {
       this.#device = Buffer.from(bytes.subarray(start, end));
       this.#deviceNumber = this.sink.device(bytes, start, end);
     }
