@@ -1,5 +1,3 @@
-import { DiskError } from '../error/disk-error.js';
-
 /** What a client asked of bytes: to have them, or to change them (by writing, zeroing or trimming). */
 export type Access = 'read' | 'write';
 
@@ -103,13 +101,4 @@ export class RequestRing {
       take(length < 0 ? 'write' : 'read', offset, Math.abs(length), time);
     }
   }
-}
-
-/** Bytes: the largest export whose requests can be noted. */
-const largest = 2n ** 53n - 1n;
-
-/** @throws {DiskError} UNSUPPORTED for an export whose offsets the ring cannot hold */
-export function checkNotable(name: string, bytes: bigint): void {
-  if (bytes <= largest) return;
-  throw new DiskError('UNSUPPORTED', `${name} has ${bytes} bytes: requests are watched on disks of up to 2^53-1`);
 }

@@ -92,7 +92,7 @@ it('writes each run in a row as JSON, and sums up what was read of what, by a ma
   expect(Math.abs((told[0]?.time ?? 0) - Date.now() / 1000)).toBeLessThan(600);
   // The list has no way to say a newline: that file is warned of.
   expect(readFileSync(list ?? '', 'utf8')).toBe('/libc\n/init\n');
-  expect(stderr).toContain('1 files have a newline in their names, and are left out');
+  expect(stderr).toContain('left out 1 of the files: a newline in a name cannot be listed');
   const summary: unknown = JSON.parse(stderr.slice(stderr.indexOf('{\n')));
   expect(summary).toMatchObject({ export: '', size: 18 << 20, requests: { write: 0 } });
   const counts = { kind: 'f', device: '/dev/sda1', writes: 0, bytesWritten: 0 };
@@ -126,6 +126,16 @@ it('makes requests fail or wait that touch the blocks of some files, and no othe
   const slow = ['--delay-path', '/etc/**', '--delay', '1h'];
   const quick = await disktool(['serve', disk, '--read-only', ...slow, '--run', io(init)]);
   expect(quick.stdout).toContain('read 4096/4096');
+});
+
+it('tells the lines and sums of several exports apart by their names', async () => {
+  const { disk, blockOf } = await tracedDisk();
+  const place = await blockOf('/libc');
+  const args = ['serve', '--read-only', '--trace', '--trace-summary', '--export', `a=${disk}`, '--export', `b=${disk}`];
+  const command = `qemu-io -r -f raw -c 'read ${place} 4k' "\${nbd%a}b" >/dev/null`;
+  const { stderr } = await disktool([...args, '--run', command]);
+  expect(stderr).toContain('"b" read f /dev/sda1 /libc\n');
+  expect(stderr).toContain('Export a\n0 reads');
 });
 
 const refused: readonly (readonly [args: readonly string[], message: string])[] = [

@@ -55,11 +55,6 @@ export class OwnerIndex {
     private readonly count: number,
   ) {}
 
-  /** Bytes: where the last line ends. */
-  get end(): number {
-    return this.count === 0 ? 0 : this.startOf(this.count - 1);
-  }
-
   /** The stretch that holds a byte; -1 before the first. */
   find(at: number): number {
     let low = -1;

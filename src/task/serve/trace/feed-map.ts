@@ -11,7 +11,7 @@ export type MapSource = { readonly map: string } | { readonly guest: Guest };
 /**
  * Gives the lines of a disk's map to sinks. What is free has its lines too, where the map is made here.
  *
- * @throws {DiskError} as readMap; UNSUPPORTED for a disk past 2^53 bytes; IO, CANCELLED
+ * @throws {DiskError} as readMap; IO, CANCELLED
  */
 export async function feedMap(
   source: MapSource,

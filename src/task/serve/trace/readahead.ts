@@ -52,7 +52,7 @@ export class ReadaheadLists {
       this.lists.shift();
       await output.finish();
       if (unlisted > 0)
-        onWarning?.(`${wanted.file}: ${unlisted} files have a newline in their names, and are left out`);
+        onWarning?.(`${wanted.file}: left out ${unlisted} of the files: a newline in a name cannot be listed`);
       if (devices.length > 1) {
         const names = `${devices.slice(0, -1).join(', ')} and ${devices.at(-1)}`;
         onWarning?.(

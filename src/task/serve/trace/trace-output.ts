@@ -59,6 +59,7 @@ export class TraceOutput {
     }
     await makeFile(to.file);
     const stop = () => ending.abort(signal?.reason);
+    if (signal?.aborted) stop();
     signal?.addEventListener('abort', stop, { once: true });
     try {
       return new TraceOutput(await StreamOutput.open(to.file, to.file, ending.signal), options, ending);
@@ -93,6 +94,8 @@ export class TraceOutput {
     await Promise.race([this.#pump, late]);
     this.ending.abort();
     await this.#pump;
+    // Whoever writes now is too late: the descriptor may be another file's.
+    this.#broken = true;
     await this.output.discard();
     if (this.#lost > 0)
       this.options.onWarning?.(`${this.#lost} lines of the trace were lost: nobody took them in time`);

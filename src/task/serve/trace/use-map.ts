@@ -1,5 +1,6 @@
 import { RangeSet } from '../../../binary/range-set.js';
 import type { BlockDevice } from '../../../device/block-device.js';
+import { DiskError } from '../../../error/disk-error.js';
 import type { Guest } from '../../../guest/guest.js';
 import { type LineSink, OwnerIndexBuilder } from '../../block-map/owner-index.js';
 import type { TaskContext } from '../../context.js';
@@ -9,6 +10,9 @@ import { PathBlocks, type PathGlob } from './path-blocks.js';
 import { locateIn, type ServedPlace, servedOf } from './served-place.js';
 import { Tracer, type WatchOptions } from './tracer.js';
 import { Watch } from './watch.js';
+
+/** Bytes: what offsets in the index and in the ring of requests hold. */
+const largest = 2n ** 53n - 1n;
 
 /** A disk of which a part is served, and how its map is come by. */
 export interface MappedDisk {
@@ -42,13 +46,16 @@ export interface UsedMap {
 /**
  * Reads or makes the block map of a disk, once, for all that it is needed for.
  *
- * @throws {DiskError} as {@link feedMap}; NOT_FOUND for files that are not there, or have no blocks among what is served
+ * @throws {DiskError} as {@link feedMap}; UNSUPPORTED for a disk past 2^53-1 bytes; NOT_FOUND for files that are not there, or have no blocks among what is served
  */
 export async function useMap(
   { watch, devices: wanted = [], errorPaths = [], delayPaths = [] }: MapUses,
   { disk, place, map, guest }: MappedDisk,
   context: TaskContext,
 ): Promise<UsedMap> {
+  if (disk.facts.size > largest) {
+    throw new DiskError('UNSUPPORTED', `${disk.name} has ${disk.facts.size} bytes: disks of up to 2^53-1 are mapped`);
+  }
   const index = watch && new OwnerIndexBuilder();
   const devices = new MapDevices(disk.name);
   const [errors, delays] = [errorPaths, delayPaths].map((globs) => globs.map((glob) => new PathBlocks(glob, guest)));

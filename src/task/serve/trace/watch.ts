@@ -19,11 +19,12 @@ export class Watch {
 
   constructor(readonly tracer: Tracer) {}
 
-  /** Takes what is left, once no client is left. */
+  /** Takes what is left, once no client is left. May be called again. */
   end(): void {
     this.#drain();
     this.tracer.flush();
     clearTimeout(this.#idle);
+    this.#idle = undefined;
   }
 
   #drain(): void {
