@@ -14,7 +14,7 @@ export const traceFlags = {
   trace: Flags.boolean({
     summary: 'write a line for each run of accesses to one file or other part of the disk',
     description:
-      'To standard output, or to standard error where that is the command\'s (--run) or the client\'s (--single). A line is read or write (zeroing and trimming count as writing), the kind, the device and the path as in "bmap": v the disk, p a partition, f a file, d a directory, m metadata, s swap, u free space. Kind w is what has been written since the map was made: it goes by no older name. Of a file with several names, the first in the map is told. What a reader is too slow for waits in memory; past 64 MiB a line "lost N" stands for N others. The guest never waits.',
+      'To standard output, or to standard error where that is the command\'s (--run) or the client\'s (--single). A line is read or write (zeroing and trimming count as writing), the kind, the device and the path as in "bmap": v the disk, p a partition, f a file, d a directory, m metadata, s swap, u free space. Kind w is what has been written since the map was made: it goes by no older name. Of a file with several names, the first in the map is told. What a reader is too slow for waits in memory; past 64 MiB a line "lost N" stands for N others. The guest never waits for that reader.',
     helpGroup,
   }),
   'trace-file': Flags.string({
