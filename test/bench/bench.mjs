@@ -58,6 +58,13 @@ function freeSpace() {
   );
   compare('the same with a journal of 40 MiB to be replayed', { 'disktool sparsify --dry-run': ours });
   rmSync(large);
+  if (!has('mkfs.xfs')) return;
+  sh(`truncate -s 1T ${large} && mkfs.xfs -q ${large}`);
+  compare('free space of 1 TiB of XFS', {
+    'disktool sparsify --dry-run': ours,
+    ...(has('xfs_db') && { 'xfs_db freesp': { command: `xfs_db -r -c 'freesp -s' ${large}` } }),
+  });
+  rmSync(large);
 }
 
 function sparsify() {
