@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { allocatedSize, filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
 import { guestImage, guestUuids } from '../support/guest-image.js';
+import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
 import { attempt, disktool, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -89,10 +90,7 @@ needs({ programs: [...guestDiskPrograms, 'losetup'], root: true })(
   'reads a block device as it reads a file',
   async () => {
     const image = await guestImage();
-    const loop = await run('losetup', ['--find', '--show', '--read-only', image]);
-    onTestFinished(async () => {
-      await attempt('losetup', ['--detach', loop]);
-    });
+    const { path: loop } = await loopDevice(image, '--read-only');
     const out = join(dirname(image), 'out');
     expect(await disktool(['download', '--quiet', loop, '/dev/sda1', out])).toMatchObject({ status: 0 });
     await run('cmp', [await cut(image, 1, 32), out]);
@@ -162,10 +160,9 @@ needs({ programs: ['mkfs.exfat', 'mount.exfat-fuse', 'losetup'], root: true, dev
     await truncate(host, 64 * MiB);
     await run('mkfs.exfat', [host]);
     await run('mkdir', [mountPoint]);
-    const loop = await run('losetup', ['--find', '--show', host]);
+    const { path: loop } = await loopDevice(host);
     onTestFinished(async () => {
       await attempt('umount', [mountPoint]);
-      await attempt('losetup', ['--detach', loop]);
     });
     await run('mount.exfat-fuse', [loop, mountPoint]);
     expect(await disktool(['copy', '--quiet', source, join(mountPoint, 'copy.img')])).toMatchObject({ status: 0 });

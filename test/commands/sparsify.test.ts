@@ -9,6 +9,7 @@ import { openImage } from '../../src/image/open-image.js';
 import { planSparsify } from '../../src/task/sparsify/plan.js';
 import { writeJournal } from '../support/ext-journal.js';
 import { allocatedSize, digestOutside, filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
+import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
 import { attempt, disktool, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -192,12 +193,11 @@ needs({
   await truncate(host, 96 * MiB);
   await run('mkfs.exfat', [host]);
   await mkdir(mountPoint);
-  const loop = await run('losetup', ['--find', '--show', host]);
+  const loop = await loopDevice(host);
   onTestFinished(async () => {
     await attempt('umount', [mountPoint]);
-    await attempt('losetup', ['--detach', loop]);
   });
-  await run('mount.exfat-fuse', [loop, mountPoint]);
+  await run('mount.exfat-fuse', [loop.path, mountPoint]);
   const inside = join(mountPoint, 'guest.img');
   await copyFile(disk.image, inside);
   const before = await digestOutside(inside, RangeSet.empty);
@@ -219,17 +219,14 @@ needs({ programs: ['losetup', ...guestDiskPrograms], root: true })(
     const disk = await makeGuestDisk();
     const folder = dirname(disk.image);
     const files = await filesOf(disk, join(folder, 'files'));
-    const loop = await run('losetup', ['--find', '--show', disk.image]);
-    onTestFinished(async () => {
-      await attempt('losetup', ['--detach', loop]);
-    });
-    expect(await disktool(['sparsify', '--quiet', loop])).toMatchObject({
+    const loop = await loopDevice(disk.image);
+    expect(await disktool(['sparsify', '--quiet', loop.path])).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('--discard'),
     });
     const before = (await stat(disk.image)).blocks;
-    expect(await disktool(['sparsify', '--quiet', '--discard', loop])).toMatchObject({ status: 0 });
-    await run('losetup', ['--detach', loop]);
+    expect(await disktool(['sparsify', '--quiet', '--discard', loop.path])).toMatchObject({ status: 0 });
+    await loop.detach();
     expect(before - (await stat(disk.image)).blocks).toBeGreaterThan((60 * MiB) / 512);
     expect(await filesOf(disk, join(folder, 'files'))).toEqual(files);
     await run('e2fsck', ['-fn', disk.root]);

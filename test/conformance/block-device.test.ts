@@ -25,8 +25,8 @@ import { JournalBlocks } from '../../src/filesystem/ext/journal/journal-blocks.j
 import { journalMagic } from '../../src/filesystem/ext/journal/on-disk.js';
 import { ReplayedView } from '../../src/filesystem/ext/journal/replayed-view.js';
 import { FileContent } from '../../src/filesystem/file-content.js';
+import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
-import { run } from '../support/run.js';
 import { describeBlockDevice, describeReadOnlyDevice } from './block-device.js';
 
 const openFd = promisify(openPath);
@@ -120,29 +120,21 @@ describeBlockDevice({
 });
 
 /** A block device of the kernel over a file of its own, without asking for module or name. */
-async function loopDevice(size: bigint, writable: boolean): Promise<FileDevice> {
+async function blockDevice(size: bigint, writable: boolean): Promise<FileDevice> {
   const folder = await mkdtemp(join(tmpdir(), 'disktool-test-'));
   const path = join(folder, 'a.img');
   await writeFile(path, '');
   await truncate(path, Number(size));
-  const loop = (await run('losetup', ['--find', '--show', ...(writable ? [] : ['--read-only']), path])).trim();
-  const detach = async () => {
-    await run('losetup', ['--detach', loop]);
-    await rm(folder, { recursive: true });
-  };
-  try {
-    const fd = await openFd(loop, writable ? 'r+' : 'r');
-    return afterClose(new HostBlockDevice(fd, { name: loop, writable }), detach);
-  } catch (error) {
-    await detach();
-    throw error;
-  }
+  const loop = await loopDevice(path, ...(writable ? [] : ['--read-only']));
+  await rm(folder, { recursive: true });
+  const fd = await openFd(loop.path, writable ? 'r+' : 'r');
+  return afterClose(new HostBlockDevice(fd, { name: loop.path, writable }), loop.detach);
 }
 
 describeBlockDevice({
   name: 'HostBlockDevice',
-  open: (size) => loopDevice(size, true),
-  openReadOnly: (size) => loopDevice(size, false),
+  open: (size) => blockDevice(size, true),
+  openReadOnly: (size) => blockDevice(size, false),
   sizes: [512n, 2n ** 43n],
   it: needs({ programs: ['losetup'], root: true }),
 });

@@ -1,8 +1,9 @@
 import { chmod, link, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { expect, onTestFinished } from 'vitest';
+import { expect } from 'vitest';
 import { identify } from '../../src/host/file-identity.js';
 import { findLoopDevices } from '../../src/host/loop-devices.js';
+import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
 import { run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -15,10 +16,8 @@ withLoop('finds all the devices on a file, also by another path and after that p
   await link(path, `${path}.other`);
   const file = identify(await stat(path, { bigint: true }));
   expect(await findLoopDevices(file)).toEqual([]);
-  const first = (await run('losetup', ['--find', '--show', `${path}.other`])).trim();
-  onTestFinished(async () => void (await run('losetup', ['--detach', first])));
-  const second = (await run('losetup', ['--find', '--show', '--read-only', path])).trim();
-  onTestFinished(async () => void (await run('losetup', ['--detach', second])));
+  const { path: first } = await loopDevice(`${path}.other`);
+  const { path: second } = await loopDevice(path, '--read-only');
   await run('rm', [`${path}.other`]);
   const found = await findLoopDevices(file);
   expect(found).toHaveLength(2);

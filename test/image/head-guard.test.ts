@@ -6,6 +6,7 @@ import { Slice } from '../../src/device/layer/slice.js';
 import { imageHead, signatures } from '../../src/image/on-disk.js';
 import { openImage } from '../../src/image/open-image.js';
 import { describePlain, openPlain } from '../../src/nbd/worker/plain-device.js';
+import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
 import { run } from '../support/run.js';
 import { served } from '../support/served.js';
@@ -160,20 +161,16 @@ test('of two connections that each write half of a signature at once, serve refu
 const withLoop = needs({ programs: ['losetup'], root: true, devices: ['/dev/loop-control'] });
 withLoop('a block device is guarded as a file is', async () => {
   const path = await rawFile();
-  const loop = (await run('losetup', ['--find', '--show', path])).trim();
-  try {
-    await using disk = await opened(loop);
-    for (const device of [disk, forWorker(disk)]) {
-      await expect(device.write(Buffer.from('QFI\xfb', 'latin1'), 0n)).rejects.toMatchObject(refused);
-      await device.write(Buffer.from('QEDx'), 0n);
-      await expect(device.zero(3n, 100n)).rejects.toMatchObject(refused);
-      await expect(device.zero(3n, 8192n)).rejects.toMatchObject(refused);
-      await device.zero(0n, 8192n);
-      const head = Buffer.alloc(512, 1);
-      await device.read(head, 0n);
-      expect(head.every((byte) => byte === 0)).toBe(true);
-    }
-  } finally {
-    await run('losetup', ['--detach', loop]);
+  const { path: loop } = await loopDevice(path);
+  await using disk = await opened(loop);
+  for (const device of [disk, forWorker(disk)]) {
+    await expect(device.write(Buffer.from('QFI\xfb', 'latin1'), 0n)).rejects.toMatchObject(refused);
+    await device.write(Buffer.from('QEDx'), 0n);
+    await expect(device.zero(3n, 100n)).rejects.toMatchObject(refused);
+    await expect(device.zero(3n, 8192n)).rejects.toMatchObject(refused);
+    await device.zero(0n, 8192n);
+    const head = Buffer.alloc(512, 1);
+    await device.read(head, 0n);
+    expect(head.every((byte) => byte === 0)).toBe(true);
   }
 });

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { formatOf, openImage } from '../../src/image/open-image.js';
 import { hold, isLocked } from '../support/hold.js';
+import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
 import { attempt, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -34,14 +35,6 @@ const hasOpen = (path: string, name: RegExp) => async () => {
   }
   return false;
 };
-
-async function attach(path: string, ...args: string[]): Promise<string> {
-  const loop = (await run('losetup', ['--find', '--show', ...args, path])).trim();
-  onTestFinished(async () => {
-    await attempt('losetup', ['--detach', loop]);
-  });
-  return loop;
-}
 
 async function openAndClose(path: string, options: Parameters<typeof openImage>[1]): Promise<string[]> {
   const warnings: string[] = [];
@@ -211,7 +204,7 @@ test('lists three of those who have it open, and counts the rest', async () => {
 withLoop('names the loop device on the file, whatever path that was given', async () => {
   const path = await image();
   linkSync(path, `${path}.other`);
-  const loop = await attach(`${path}.other`);
+  const { path: loop } = await loopDevice(`${path}.other`);
   const busy = { code: 'BUSY', message: `${path}: in use by ${loop}: detach it first: losetup -d ${loop}` };
   await expect(openImage(path, { access: 'write', force: true })).rejects.toMatchObject(busy);
   await expect(openImage(path, { access: 'read' })).rejects.toMatchObject(forReader(busy));
@@ -219,7 +212,7 @@ withLoop('names the loop device on the file, whatever path that was given', asyn
 
 withLoop('reads beside a loop device that only reads', async () => {
   const path = await image();
-  const loop = await attach(path, '--read-only');
+  const { path: loop } = await loopDevice(path, '--read-only');
   expect(await openAndClose(path, { access: 'read' })).toEqual([]);
   await expect(openImage(path, { access: 'write' })).rejects.toMatchObject({
     code: 'BUSY',
@@ -229,7 +222,7 @@ withLoop('reads beside a loop device that only reads', async () => {
 });
 
 withLoop('opens a block device, alone when it writes', async () => {
-  const loop = await attach(await image());
+  const { path: loop } = await loopDevice(await image());
   const device = await openImage(loop, { access: 'write' });
   expect(device.facts).toMatchObject({ size: BigInt(size), writable: true, extents: false });
   await expect(openImage(loop, { access: 'write' })).rejects.toMatchObject({ code: 'BUSY' });
@@ -241,7 +234,7 @@ withLoop('opens a block device, alone when it writes', async () => {
 withLoop('refuses a mounted block device, and reads one that is mounted read-only', async () => {
   const path = await image();
   await run('mke2fs', ['-q', '-F', path]);
-  const loop = await attach(path);
+  const { path: loop } = await loopDevice(path);
   const mountPoint = await temporaryFolder();
   await run('mount', [loop, mountPoint]);
   onTestFinished(async () => {
@@ -259,7 +252,7 @@ withLoop('refuses a mounted block device, and reads one that is mounted read-onl
 });
 
 withLoop('finds a QEMU that takes no locks on a block device', async () => {
-  const loop = await attach(await image());
+  const { path: loop } = await loopDevice(await image());
   const options = `driver=raw,file.driver=host_device,file.locking=off,file.filename=${loop}`;
   const { pid } = await hold('qemu-io', ['--image-opts', options], hasOpen(loop, /qemu-io/));
   const busy = { code: 'BUSY', message: expect.stringContaining(`process ${pid} (qemu-io)`) };

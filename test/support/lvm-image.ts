@@ -1,6 +1,6 @@
 import { mkdir, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { type LoopDevice, loopDevice } from './loop-device.js';
 import { run } from './run.js';
 import { temporaryFolder } from './temporary.js';
 
@@ -67,16 +67,12 @@ export async function lvmDisk({ partitions, size = 64, commands, volumes, group 
   const system = join(folder, 'lvm');
   await mkdir(system);
   const onDevices = async (work: (lvm: (command: string) => Promise<string>) => Promise<string>): Promise<string> => {
-    const devices: string[] = [];
-    const detach = async () => {
-      for (const device of devices.splice(0)) await run('losetup', ['--detach', device]);
-    };
-    onTestFinished(detach);
+    const loops: LoopDevice[] = [];
     try {
       for (const [start, length] of places) {
-        const range = ['--offset', `${start * mebibyte}`, '--sizelimit', `${length * mebibyte}`];
-        devices.push((await run('losetup', ['--find', '--show', ...range, image])).trim());
+        loops.push(await loopDevice(image, '--offset', `${start * mebibyte}`, '--sizelimit', `${length * mebibyte}`));
       }
+      const devices = loops.map(({ path }) => path);
       await writeFile(join(system, 'lvm.conf'), configuration(system, devices));
       return await work(async (command) => {
         const words = command.split(' ').map((word) => word.replace(/\$(\d)/, (_, i) => devices[Number(i) - 1] ?? ''));
@@ -92,7 +88,7 @@ export async function lvmDisk({ partitions, size = 64, commands, volumes, group 
         return named.replace(/ +$/gm, '');
       });
     } finally {
-      await detach();
+      for (const loop of loops) await loop.detach();
     }
   };
   await onDevices(async (lvm) => {

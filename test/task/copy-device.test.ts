@@ -11,6 +11,7 @@ import { memoryDevice } from '../../src/device/memory-device.js';
 import { DiskError } from '../../src/error/disk-error.js';
 import { type CopyOptions, copyDevice } from '../../src/task/copy-device.js';
 import { openOutput } from '../../src/task/output/open-output.js';
+import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
 import { attempt, run } from '../support/run.js';
 import { sourceDevice } from '../support/source-device.js';
@@ -255,20 +256,16 @@ asRoot('a block device is written in place, zeros too, and what is free keeps wh
   const backing = join(folder, 'disk');
   const size = 25 << 20;
   await writeFile(backing, Buffer.alloc(size, 0xff));
-  const loop = await run('losetup', ['--find', '--show', backing]);
-  try {
-    const free = RangeSet.of([{ offset: 1n << 20n, length: 1n << 20n }]);
-    await copy(source, loop, { free });
-    const wanted = await readFile(source);
-    wanted.fill(0xff, 1 << 20, 2 << 20);
-    expect((await readFile(loop)).subarray(0, wanted.length).equals(wanted)).toBe(true);
-    await using disk = sourceDevice(backing);
-    await expect(openOutput(loop, { source: disk })).rejects.toMatchObject({ code: 'USAGE' });
-    await using large = memoryDevice(BigInt(size) + 1n);
-    await expect(openOutput(loop, { source: large })).rejects.toMatchObject({ code: 'USAGE', errno: 'ENOSPC' });
-  } finally {
-    await run('losetup', ['--detach', loop]);
-  }
+  const { path: loop } = await loopDevice(backing);
+  const free = RangeSet.of([{ offset: 1n << 20n, length: 1n << 20n }]);
+  await copy(source, loop, { free });
+  const wanted = await readFile(source);
+  wanted.fill(0xff, 1 << 20, 2 << 20);
+  expect((await readFile(loop)).subarray(0, wanted.length).equals(wanted)).toBe(true);
+  await using disk = sourceDevice(backing);
+  await expect(openOutput(loop, { source: disk })).rejects.toMatchObject({ code: 'USAGE' });
+  await using large = memoryDevice(BigInt(size) + 1n);
+  await expect(openOutput(loop, { source: large })).rejects.toMatchObject({ code: 'USAGE', errno: 'ENOSPC' });
 });
 
 for (const [type, options] of [

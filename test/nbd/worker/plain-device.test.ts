@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { RangeSet } from '../../../src/binary/range-set.js';
 import type { BlockDevice } from '../../../src/device/block-device.js';
 import { HolesLayer } from '../../../src/device/layer/holes.js';
@@ -9,8 +9,8 @@ import { Slice } from '../../../src/device/layer/slice.js';
 import { memoryDevice } from '../../../src/device/memory-device.js';
 import { openImage } from '../../../src/image/open-image.js';
 import { describePlain, openPlain } from '../../../src/nbd/worker/plain-device.js';
+import { loopDevice } from '../../support/loop-device.js';
 import { needs } from '../../support/needs.js';
-import { run } from '../../support/run.js';
 import { temporaryFolder } from '../../support/temporary.js';
 
 async function image(): Promise<string> {
@@ -60,10 +60,7 @@ test('a slice of a slice is the same device to another thread', async () => {
 });
 
 needs({ root: true, programs: ['losetup'] })('a block device is the same device to another thread', async () => {
-  const loop = (await run('losetup', ['--find', '--show', await image()])).trim();
-  onTestFinished(async () => {
-    await run('losetup', ['--detach', loop]);
-  });
+  const { path: loop } = await loopDevice(await image());
   await using device = await openImage(loop, { access: 'write' });
   await expectSame(device);
 });

@@ -1,8 +1,9 @@
 import { truncate } from 'node:fs/promises';
-import { expect, onTestFinished } from 'vitest';
+import { expect } from 'vitest';
 import { DiskError } from '../../../src/error/disk-error.js';
 import { gptEntry, gptHeader } from '../../../src/volume/gpt/on-disk.js';
 import { masterBootRecord, partitionRecord } from '../../../src/volume/mbr/on-disk.js';
+import { loopDevice } from '../../support/loop-device.js';
 import { needs } from '../../support/needs.js';
 import {
   asPartx,
@@ -69,13 +70,7 @@ withParted('lists what partx lists: a table by parted', async () => {
 
 withLoop('finds sectors of 4096 bytes by where the header stands, damaged primary or not', async () => {
   const path = await partitioned();
-  const loop = (await run('losetup', ['--sector-size', '4096', '--find', '--show', path])).trim();
-  let attached = true;
-  const detach = async () => {
-    if (attached) await run('losetup', ['--detach', loop]);
-    attached = false;
-  };
-  onTestFinished(detach);
+  const { path: loop, detach } = await loopDevice(path, '--sector-size', '4096');
   // sfdisk fails at the very end where the kernel itself cannot read partition tables: partx has the last word.
   await attempt('sfdisk', ['--quiet', loop], {
     stdin: 'pipe',

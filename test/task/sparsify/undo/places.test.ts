@@ -5,6 +5,7 @@ import { RangeSet } from '../../../../src/binary/range-set.js';
 import { sparsify } from '../../../../src/task/sparsify/sparsify.js';
 import { restore } from '../../../../src/task/sparsify/undo/restore.js';
 import { digestOutside, guestDiskPrograms, makeGuestDisk } from '../../../support/guest-disk.js';
+import { loopDevice } from '../../../support/loop-device.js';
 import { needs } from '../../../support/needs.js';
 import { attempt, run } from '../../../support/run.js';
 import { served } from '../../../support/served.js';
@@ -80,10 +81,7 @@ needs({ programs: [...programs, 'qemu-img', 'qemu-nbd'] })('a qcow2 image is put
 
 needs({ programs: [...programs, 'losetup'], root: true })('a block device is put back', async () => {
   const { image, original, undo } = await guest();
-  const loop = await run('losetup', ['--find', '--show', image]);
-  onTestFinished(async () => {
-    await attempt('losetup', ['--detach', loop]);
-  });
+  const { path: loop } = await loopDevice(image);
   await sparsify(loop, { undo, discard: true, verify: true }, {});
   expect((await stat(image)).blocks * 512).toBeLessThan(40 * MiB);
   await restore(undo, loop, {}, {});
