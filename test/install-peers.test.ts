@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { needs, type Program, packages } from './support/needs.js';
+import { guestFolder, needs, type Program, packages } from './support/needs.js';
 import { attempt, run } from './support/run.js';
 import { temporaryFolder } from './support/temporary.js';
 
@@ -12,7 +12,11 @@ test('installs exactly the packages of the programs that tests may need', async 
   expect(listed).toEqual([...new Set(Object.values(packages))].sort());
 });
 
-needs({ programs: Object.keys(packages).filter((name): name is Program => name in packages) })(
+test('unpacks what a guest is booted from where tests look for it', async () => {
+  expect(await run(script, ['--guest'])).toBe(guestFolder);
+});
+
+needs({ programs: Object.keys(packages).filter((name): name is Program => name in packages), guest: true })(
   'asks no network and says nothing when every package is there',
   async () => {
     const folder = await temporaryFolder();

@@ -1,4 +1,5 @@
 import { accessSync, constants, existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { test } from 'vitest';
 
@@ -12,6 +13,8 @@ export interface Needs {
   root?: boolean;
   /** Device nodes: `/dev/fuse`. */
   devices?: readonly string[];
+  /** What a guest is booted from, in {@link guestFolder}. */
+  guest?: boolean;
   /** Takes too long for `npm test`: runs with REQUIRE_PEERS=1. */
   slow?: boolean;
   /** Runs in `npm run test:nightly`. */
@@ -64,6 +67,7 @@ export const packages = {
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
+  'qemu-system-x86_64': 'qemu-system-x86',
   script: 'bsdutils',
   setsid: 'util-linux',
   sfdisk: 'fdisk',
@@ -74,6 +78,12 @@ export const packages = {
   zstd: 'zstd',
 } as const;
 export type Program = keyof typeof packages;
+
+/**
+ * Where test/install-peers.sh unpacks a kernel and a static busybox of Debian's, for guests: nothing of them is installed
+ * on this machine.
+ */
+export const guestFolder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'disktool-test/guest');
 
 /** Where administrators' programs are, which a user's PATH leaves out. */
 const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin'];
@@ -94,12 +104,16 @@ export const isRoot = process.getuid?.() === 0;
 export const requirePeers = process.env.REQUIRE_PEERS === '1';
 export const nightly = process.env.NIGHTLY === '1';
 
-function missing({ programs = [], root = false, devices = [], slow = false, nightly: night = false }: Needs) {
+function missing(what: Needs) {
+  const { programs = [], root = false, devices = [], guest = false, slow = false, nightly: night = false } = what;
   if (night && !nightly) return { what: 'npm run test:nightly', fatal: false };
+  if (guest && process.arch !== 'x64')
+    return { what: 'a machine that guests of x86-64 share their programs with', fatal: false };
   if (slow && !requirePeers) return { what: 'npm run test:all', fatal: false };
   const lacking = [
     ...programs.filter((name) => !hasProgram(name)).map((name) => `${name} (package ${packages[name]})`),
     ...devices.filter((path) => !existsSync(path)),
+    ...(guest && !existsSync(guestFolder) ? [`${guestFolder} (which test/install-peers.sh fills)`] : []),
     ...(root && !isRoot ? ['root'] : []),
   ];
   return lacking.length === 0 ? undefined : { what: lacking.join(', '), fatal: requirePeers };
