@@ -2,7 +2,7 @@ import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { needs } from '../support/needs.js';
-import { attempt, disktool, disktoolPath, run } from '../support/run.js';
+import { attempt, disktool, disktoolHere, disktoolPath, run } from '../support/run.js';
 import { served } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -38,7 +38,7 @@ describe('disktool compare', () => {
     });
     const qcow2 = join(folder, 'c.qcow2');
     await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-c', a, qcow2]);
-    const { status, stdout } = await disktool(['compare', '--json', '-f', 'raw', '-F', 'qcow2', a, qcow2]);
+    const { status, stdout } = await disktoolHere(['compare', '--json', '-f', 'raw', '-F', 'qcow2', a, qcow2]);
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toEqual({
       images: [
@@ -48,17 +48,17 @@ describe('disktool compare', () => {
       same: true,
     });
     // The file of the qcow2 image is another disk than what is in it.
-    expect((await disktool(['compare', '-F', 'raw', a, qcow2])).status).toBe(1);
+    expect((await disktoolHere(['compare', '-F', 'raw', a, qcow2])).status).toBe(1);
   });
 
   it('names the first byte that differs, with status 1, as qemu-img and cmp do', async () => {
     const { a, b } = await twoImages();
     for (const offset of [6 * MiB + 7, 70_001]) await write(b, 1, offset);
     const words = { status: 1, stdout: `${a} and ${b} differ at byte 70001 (0x11171)` };
-    expect(await disktool(['compare', a, b])).toMatchObject(words);
+    expect(await disktoolHere(['compare', a, b])).toMatchObject(words);
     expect((await attempt('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', a, b])).status).toBe(1);
     expect((await attempt('cmp', [a, b])).stdout).toMatch(/byte 70002,/);
-    const { status, stdout } = await disktool(['compare', '--json', a, b]);
+    const { status, stdout } = await disktoolHere(['compare', '--json', a, b]);
     expect(status).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({ same: false, difference: { kind: 'content', offset: 70001 } });
   });
@@ -66,22 +66,22 @@ describe('disktool compare', () => {
   it('takes other sizes for a note, and for a difference when strict', async () => {
     const { a, b } = await twoImages();
     await truncate(b, 9 * MiB);
-    const { status, stderr } = await disktool(['compare', a, b]);
+    const { status, stderr } = await disktoolHere(['compare', a, b]);
     expect(status).toBe(0);
     expect(stderr).toContain(`${a} has 8388608 bytes, ${b} 9437184; the rest of ${b} is zeros`);
-    expect(await disktool(['compare', '--strict', a, b])).toMatchObject({
+    expect(await disktoolHere(['compare', '--strict', a, b])).toMatchObject({
       status: 1,
       stdout: `${a} and ${b} differ in size: 8388608 and 9437184 bytes`,
     });
-    const { stdout } = await disktool(['compare', '-s', '--json', a, b]);
+    const { stdout } = await disktoolHere(['compare', '-s', '--json', a, b]);
     expect(JSON.parse(stdout).difference).toEqual({ kind: 'size' });
   });
 
   it('says where one image alone takes room when strict', async () => {
     const { a, b } = await twoImages();
     await write(b, 0, 4 * MiB);
-    expect((await disktool(['compare', a, b])).status).toBe(0);
-    expect(await disktool(['compare', '-s', a, b])).toMatchObject({
+    expect((await disktoolHere(['compare', a, b])).status).toBe(0);
+    expect(await disktoolHere(['compare', '-s', a, b])).toMatchObject({
       status: 1,
       stdout: `${a} and ${b} differ in allocation at byte 4194304 (0x400000): only ${b} takes room there`,
     });
@@ -93,25 +93,25 @@ describe('disktool compare', () => {
     await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', a, qcow2]);
     await run('qemu-img', ['snapshot', '-c', 'before', qcow2]);
     await run('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 3 1M 4k', qcow2]);
-    const { stdout } = await disktool(['compare', '--snapshot2', 'before', qcow2, qcow2]);
+    const { stdout } = await disktoolHere(['compare', '--snapshot2', 'before', qcow2, qcow2]);
     expect(stdout).toContain('differ at byte 1048576 ');
-    expect((await disktool(['compare', '--snapshot', 'before', qcow2, a])).status).toBe(0);
+    expect((await disktoolHere(['compare', '--snapshot', 'before', qcow2, a])).status).toBe(0);
   });
 
   it('has a status above 1 for all that it could not compare, by what failed', async () => {
     const { folder, a, b } = await twoImages();
-    expect(await disktool(['compare', a, join(folder, 'none')])).toMatchObject({
+    expect(await disktoolHere(['compare', a, join(folder, 'none')])).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('none'),
     });
-    expect((await disktool(['compare', a])).status).toBe(2);
-    expect((await disktool(['compare', '--snapshot2', 'x', a, b])).status).toBe(2);
+    expect((await disktoolHere(['compare', a])).status).toBe(2);
+    expect((await disktoolHere(['compare', '--snapshot2', 'x', a, b])).status).toBe(2);
     const { uri } = await served([a, '--read-only', '--error-read-rate', '100%']);
-    const failed = await disktool(['compare', '--json', '-F', 'raw', b, uri]);
+    const failed = await disktoolHere(['compare', '--json', '-F', 'raw', b, uri]);
     expect(failed.status).toBe(4);
     expect(JSON.parse(failed.stdout)).toMatchObject({ code: 'IO', errno: 'EIO' });
     const unmapped = await served([a, '--read-only', '--error-extents-rate', '100%']);
-    expect((await disktool(['compare', '-F', 'raw', b, unmapped.uri])).status).toBe(3);
+    expect((await disktoolHere(['compare', '-F', 'raw', b, unmapped.uri])).status).toBe(3);
     const slow = await served([a, '--read-only', '--delay-read', '6s']);
     const stopped = await disktool(['compare', '-F', 'raw', b, slow.uri], { timeout: 2000, killSignal: 'SIGINT' });
     expect(stopped).toMatchObject({ status: 130, stderr: expect.stringContaining('stopped by SIGINT') });
@@ -134,8 +134,8 @@ describe('disktool compare', () => {
   it('shares an image that is being written to only when told', async () => {
     const { a, b } = await twoImages();
     const { uri } = await served([b]);
-    expect((await disktool(['compare', a, uri])).status).toBe(0);
-    expect((await disktool(['compare', a, b])).status).toBe(2);
-    expect((await disktool(['compare', '-U', a, b])).status).toBe(0);
+    expect((await disktoolHere(['compare', a, uri])).status).toBe(0);
+    expect((await disktoolHere(['compare', a, b])).status).toBe(2);
+    expect((await disktoolHere(['compare', '-U', a, b])).status).toBe(0);
   });
 });

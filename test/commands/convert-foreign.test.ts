@@ -6,7 +6,7 @@ import { describe, expect } from 'vitest';
 import { createdFormats } from '../../src/image/image-format.js';
 import { needs } from '../support/needs.js';
 import { noise } from '../support/qcow2-written.js';
-import { attempt, disktool, disktoolPath, run } from '../support/run.js';
+import { attempt, disktool, disktoolHere, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const it = needs({ programs: ['qemu-img', 'qemu-nbd'] });
@@ -65,7 +65,7 @@ describe('a copy in a format that QEMU writes', () => {
       [['copy', '--convert', 'raw', vmdk, raw], 'raw'],
     ] as const) {
       const command = args.map(String);
-      expect({ command, ...(await disktool(command)) }).toMatchObject({ status: 0 });
+      expect({ command, ...(await disktoolHere(command)) }).toMatchObject({ status: 0 });
       const to = command.at(-1) ?? '';
       await run('qemu-img', ['compare', '-f', 'vmdk', '-F', format, String(vmdk), to]);
     }
@@ -79,7 +79,7 @@ describe('a copy in a format that QEMU writes', () => {
       [[source, '-'], 'a vdi image is written to a file'],
       [[source, '/dev/null'], 'a vdi image is written to a file'],
     ] as const) {
-      const refused = await disktool(['copy', '--convert', 'vdi', ...args]);
+      const refused = await disktoolHere(['copy', '--convert', 'vdi', ...args]);
       expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining(words) });
     }
     expect(await readdir(folder)).toEqual(['a.img']);
@@ -90,7 +90,7 @@ describe('a copy in a format that QEMU writes', () => {
     const huge = join(folder, 'huge.img');
     await writeFile(huge, '');
     await truncate(huge, 2 ** 43);
-    const failed = await disktool(['copy', '--convert', 'vpc', huge, join(folder, 'x.vpc')]);
+    const failed = await disktoolHere(['copy', '--convert', 'vpc', huge, join(folder, 'x.vpc')]);
     expect(failed).toMatchObject({ status: 1, stderr: expect.stringContaining('QEMU cannot make a vpc image') });
     const env = { ...process.env, PATH: folder };
     const args = [disktoolPath, 'copy', '--convert', 'vdi', source, join(folder, 'x.vdi')];
@@ -103,7 +103,7 @@ describe('a copy in a format that QEMU writes', () => {
     const { folder, source } = await disk();
     for (const name of ['a\nparentFileNameHint="x".vmdk', 'b"parentCID=1".vmdk']) {
       const to = join(folder, name);
-      expect(await disktool(['copy', '--convert', 'vmdk', source, to])).toMatchObject({ status: 0 });
+      expect(await disktoolHere(['copy', '--convert', 'vmdk', source, to])).toMatchObject({ status: 0 });
       await run('qemu-img', ['compare', '-f', 'raw', '-F', 'vmdk', source, to]);
       expect((await readFile(to)).subarray(0, 64 << 10).includes('Hint')).toBe(false);
     }
@@ -145,7 +145,7 @@ it('a file that another image in its folder stands on is not replaced', async ()
   await run('cp', [source, base]);
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', 'base.img', '-F', 'raw', join(folder, 'top.qcow2')]);
   const before = await run('sha256sum', [base]);
-  expect(await disktool(['copy', '--force', source, base])).toMatchObject({
+  expect(await disktoolHere(['copy', '--force', source, base])).toMatchObject({
     status: 1,
     stderr: expect.stringContaining('is the backing file of'),
   });

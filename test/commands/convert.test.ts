@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { needs } from '../support/needs.js';
 import { checked, noise, text } from '../support/qcow2-written.js';
-import { disktool, disktoolPath, run } from '../support/run.js';
+import { disktool, disktoolHere, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const it = needs({ programs: ['qemu-img'] });
@@ -25,7 +25,7 @@ it('--convert, --compress and -o say what the copy is, and --json tells', async 
   const info = JSON.parse(await run('qemu-img', ['info', '--output=json', to]));
   expect(info).toMatchObject({ 'cluster-size': 16384, 'virtual-size': 1 << 20 });
   expect(info['format-specific'].data['compression-type']).toBe('zstd');
-  const small = await disktool(['sparsify', source, '--output', `${to}.2`, ...flags]);
+  const small = await disktoolHere(['sparsify', source, '--output', `${to}.2`, ...flags]);
   expect(JSON.parse(small.stdout).images).toMatchObject([{ format: 'qcow2' }]);
   for (const path of [to, `${to}.2`]) {
     await checked(path);
@@ -35,9 +35,9 @@ it('--convert, --compress and -o say what the copy is, and --json tells', async 
 
 test('the line about a copy says its format, whatever its name says', async () => {
   const { source, to } = await rawImage(noise(4096));
-  expect((await disktool(['copy', source, to])).stdout).toBe(`${to}: raw, 4.0K, 4.0K written`);
+  expect((await disktoolHere(['copy', source, to])).stdout).toBe(`${to}: raw, 4.0K, 4.0K written`);
   const other = `${to}.img`;
-  const said = await disktool(['sparsify', source, '--output', other, '--convert', 'qcow2']);
+  const said = await disktoolHere(['sparsify', source, '--output', other, '--convert', 'qcow2']);
   expect(said.stdout).toContain(`${other}: qcow2, 4.0K, takes `);
 });
 
@@ -62,7 +62,7 @@ test('refuses what would be passed over, and options that it does not know, in w
       ['copy', source, to],
       ['sparsify', source, '--output', to],
     ]) {
-      const refused = await disktool([...verb, ...args]);
+      const refused = await disktoolHere([...verb, ...args]);
       expect({ args, refused }).toMatchObject({ refused: { status: 2, stderr: expect.stringContaining(words) } });
     }
   }
@@ -71,7 +71,7 @@ test('refuses what would be passed over, and options that it does not know, in w
     ['--compress', 'zlib'],
     ['-o', 'cluster_size=64k'],
   ]) {
-    expect(await disktool(['sparsify', source, ...flags])).toMatchObject({
+    expect(await disktoolHere(['sparsify', source, ...flags])).toMatchObject({
       status: 2,
       stderr: expect.stringContaining(`${flags[0]} goes with --output`),
     });
@@ -83,7 +83,7 @@ test('writes qcow2 to files alone: not to a pipe, a device or an NBD export', as
   const { folder, source } = await rawImage(noise(4096));
   await run('mkfifo', [join(folder, 'fifo')]);
   for (const out of ['-', join(folder, 'fifo'), '/dev/null', 'nbd://localhost:1/a']) {
-    expect(await disktool(['copy', '--convert', 'qcow2', source, out])).toMatchObject({
+    expect(await disktoolHere(['copy', '--convert', 'qcow2', source, out])).toMatchObject({
       status: 2,
       stdout: '',
       stderr: expect.stringContaining('is no file, and a qcow2 image is written to a file'),

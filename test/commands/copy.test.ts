@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { needs } from '../support/needs.js';
-import { disktool, disktoolPath, run } from '../support/run.js';
+import { disktool, disktoolHere, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 async function randomImage(size: number): Promise<{ folder: string; source: string; to: string }> {
@@ -22,7 +22,7 @@ test('refuses to replace a file without --force, in words', async () => {
   expect(refused).toMatchObject({ status: 1, stdout: '' });
   expect(refused.stderr).toContain('is there already');
   expect(await readFile(to, 'utf8')).toBe('precious');
-  expect((await disktool(['copy', '--force', source, to])).status).toBe(0);
+  expect((await disktoolHere(['copy', '--force', source, to])).status).toBe(0);
   await run('cmp', [source, to]);
 });
 
@@ -35,7 +35,7 @@ test('writes every byte to standard output', async () => {
 
 needs({ programs: ['qemu-img'] })('makes a copy that qemu-img finds identical', async () => {
   const { source, to } = await randomImage(1 << 20);
-  expect((await disktool(['copy', source, to])).status).toBe(0);
+  expect((await disktoolHere(['copy', source, to])).status).toBe(0);
   expect(await run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', source, to])).toContain('identical');
 });
 

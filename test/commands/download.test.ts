@@ -5,7 +5,7 @@ import { allocatedSize, filesOf, guestDiskPrograms, makeGuestDisk } from '../sup
 import { guestImage, guestUuids } from '../support/guest-image.js';
 import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
-import { attempt, disktool, disktoolPath, run } from '../support/run.js';
+import { attempt, disktoolHere, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const it = needs({ programs: guestDiskPrograms });
@@ -25,7 +25,7 @@ it('copies a partition byte for byte, by every way of naming it', async () => {
   const names = ['/dev/sda1', 'nvme0n1p1', '1', 'LABEL=root'];
   for (const name of [...names, `UUID=${guestUuids.root}`, `PARTUUID=${partuuid}`]) {
     const out = join(dirname(image), `out-${names.indexOf(name)}`);
-    expect(await disktool(['download', '--quiet', '--force', image, name, out]), name).toMatchObject({ status: 0 });
+    expect(await disktoolHere(['download', '--quiet', '--force', image, name, out]), name).toMatchObject({ status: 0 });
     await run('cmp', [expected, out]);
   }
 });
@@ -33,7 +33,7 @@ it('copies a partition byte for byte, by every way of naming it', async () => {
 it('copies the whole disk, and another partition to standard output', async () => {
   const image = await guestImage();
   const out = join(dirname(image), 'out');
-  expect(await disktool(['download', '--quiet', image, '/dev/sda', out])).toMatchObject({ status: 0 });
+  expect(await disktoolHere(['download', '--quiet', image, '/dev/sda', out])).toMatchObject({ status: 0 });
   await run('cmp', [image, out]);
   await run('sh', [
     '-c',
@@ -49,7 +49,7 @@ it('copies the whole disk, and another partition to standard output', async () =
 it('makes a file no larger than dd conv=sparse does, that e2fsck finds clean', async () => {
   const { image, rootSize } = await makeGuestDisk();
   const [ours, theirs] = [`${image}.ours`, `${image}.theirs`];
-  const { status, stdout } = await disktool(['download', '--json', image, '/dev/sda1', ours]);
+  const { status, stdout } = await disktoolHere(['download', '--json', image, '/dev/sda1', ours]);
   expect(status).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({ device: '/dev/sda1', offset: MiB, size: rootSize });
   await run('dd', [
@@ -69,17 +69,17 @@ it('makes a file no larger than dd conv=sparse does, that e2fsck finds clean', a
 it('refuses names that are not there or not of one partition, and leaves no file', async () => {
   const image = await guestImage();
   const out = join(dirname(image), 'out');
-  expect(await disktool(['download', image, '/dev/sda9', out])).toMatchObject({
+  expect(await disktoolHere(['download', image, '/dev/sda9', out])).toMatchObject({
     status: 1,
     stderr: expect.stringContaining('/dev/sda1'),
   });
-  expect(await disktool(['download', image, 'LABEL=nobody', out])).toMatchObject({
+  expect(await disktoolHere(['download', image, 'LABEL=nobody', out])).toMatchObject({
     status: 1,
     stderr: expect.stringContaining('nobody'),
   });
   await expect(stat(out)).rejects.toMatchObject({ code: 'ENOENT' });
   await writeFile(out, 'precious');
-  expect(await disktool(['download', image, '1', out])).toMatchObject({
+  expect(await disktoolHere(['download', image, '1', out])).toMatchObject({
     status: 1,
     stderr: expect.stringContaining('is there already'),
   });
@@ -92,10 +92,10 @@ needs({ programs: [...guestDiskPrograms, 'losetup'], root: true })(
     const image = await guestImage();
     const { path: loop } = await loopDevice(image, '--read-only');
     const out = join(dirname(image), 'out');
-    expect(await disktool(['download', '--quiet', loop, '/dev/sda1', out])).toMatchObject({ status: 0 });
+    expect(await disktoolHere(['download', '--quiet', loop, '/dev/sda1', out])).toMatchObject({ status: 0 });
     await run('cmp', [await cut(image, 1, 32), out]);
-    expect(await disktool(['filesystems', loop])).toMatchObject({ status: 0, stdout: '/dev/sda1' });
-    expect(await disktool(['copy', '--quiet', loop, `${out}.disk`])).toMatchObject({ status: 0 });
+    expect(await disktoolHere(['filesystems', loop])).toMatchObject({ status: 0, stdout: '/dev/sda1' });
+    expect(await disktoolHere(['copy', '--quiet', loop, `${out}.disk`])).toMatchObject({ status: 0 });
     await run('cmp', [image, `${out}.disk`]);
   },
 );
@@ -109,7 +109,7 @@ it('copies without the free space by sparsify --output and by copy --sparsify al
     ['copy', '--sparsify', disk.image],
   ].entries()) {
     const out = join(dirname(disk.image), `out-${i}.img`);
-    const { status, stdout } = await disktool([...args, out, '--json']);
+    const { status, stdout } = await disktoolHere([...args, out, '--json']);
     expect(status).toBe(0);
     expect(JSON.stringify(JSON.parse(stdout))).toContain(`"output":"${out}"`);
     expect(await allocatedSize(out)).toBeLessThan(20 * MiB);
@@ -127,7 +127,7 @@ it('a copy without the free space exits with 3 when a filesystem is copied whole
   const disk = await makeGuestDisk();
   await run('debugfs', ['-w', '-R', 'set_super_value state 2', disk.root]);
   const out = join(dirname(disk.image), 'out.img');
-  expect(await disktool(['copy', '--quiet', '--sparsify', disk.image, out])).toMatchObject({
+  expect(await disktoolHere(['copy', '--quiet', '--sparsify', disk.image, out])).toMatchObject({
     status: 3,
     stdout: expect.stringContaining('left alone'),
   });
@@ -138,13 +138,13 @@ it('copy --sparsify copies whole what --ignore names, and takes such words only 
   const disk = await makeGuestDisk();
   const out = join(dirname(disk.image), 'out.img');
   for (const said of [['--ignore', '/dev/sda1'], ['--minimum', '1M'], ['--unpartitioned'], ['--no-replay']]) {
-    expect(await disktool(['copy', ...said, disk.image, out])).toMatchObject({
+    expect(await disktoolHere(['copy', ...said, disk.image, out])).toMatchObject({
       status: 2,
       stderr: expect.stringContaining(`${said[0]} goes with --sparsify`),
     });
   }
   const command = ['copy', '--quiet', '--sparsify', '--ignore', '/dev/sda1', disk.image, out];
-  expect(await disktool(command)).toMatchObject({ status: 0 });
+  expect(await disktoolHere(command)).toMatchObject({ status: 0 });
   await run('cmp', [`--bytes=${disk.swapOffset}`, disk.image, out]);
 });
 
@@ -165,11 +165,11 @@ needs({ programs: ['mkfs.exfat', 'mount.exfat-fuse', 'losetup'], root: true, dev
       await attempt('umount', [mountPoint]);
     });
     await run('mount.exfat-fuse', [loop, mountPoint]);
-    expect(await disktool(['copy', '--quiet', source, join(mountPoint, 'copy.img')])).toMatchObject({ status: 0 });
+    expect(await disktoolHere(['copy', '--quiet', source, join(mountPoint, 'copy.img')])).toMatchObject({ status: 0 });
     await run('cmp', [source, join(mountPoint, 'copy.img')]);
     await truncate(source, 200 * MiB);
     await writeFile(source, Buffer.alloc(100 * MiB, 'more'));
-    expect(await disktool(['copy', '--quiet', source, join(mountPoint, 'full.img')])).toMatchObject({ status: 1 });
+    expect(await disktoolHere(['copy', '--quiet', source, join(mountPoint, 'full.img')])).toMatchObject({ status: 1 });
     expect(await run('ls', ['-A', mountPoint])).toBe('copy.img');
     await run('umount', [mountPoint]);
   },
@@ -179,11 +179,11 @@ it('refuses a partition that the image cuts short, unless forced, and an output 
   const image = await guestImage();
   await truncate(image, 20 * MiB);
   const out = join(dirname(image), 'out');
-  expect(await disktool(['download', '--quiet', image, '1', out])).toMatchObject({
+  expect(await disktoolHere(['download', '--quiet', image, '1', out])).toMatchObject({
     status: 1,
     stderr: expect.stringContaining('cut short'),
   });
-  expect(await disktool(['download', '--quiet', '--force', image, '1', out])).toMatchObject({ status: 0 });
+  expect(await disktoolHere(['download', '--quiet', '--force', image, '1', out])).toMatchObject({ status: 0 });
   await run('cmp', [await cut(image, 1, 19), out]);
-  expect(await disktool(['download', '--quiet', '--force', image, '1', ''])).toMatchObject({ status: 2 });
+  expect(await disktoolHere(['download', '--quiet', '--force', image, '1', ''])).toMatchObject({ status: 2 });
 });

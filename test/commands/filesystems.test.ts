@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest';
 import { guestImage, guestUuids } from '../support/guest-image.js';
 import { needs } from '../support/needs.js';
-import { disktool } from '../support/run.js';
+import { disktool, disktoolHere } from '../support/run.js';
 
 const it = needs({ programs: ['sfdisk', 'mke2fs', 'mkswap'] });
 
@@ -9,12 +9,12 @@ describe('disktool filesystems', () => {
   it('prints names alone, as virt-filesystems does', async () => {
     const image = await guestImage();
     expect(await disktool(['filesystems', image])).toMatchObject({ status: 0, stdout: '/dev/sda1', stderr: '' });
-    const { stdout } = await disktool(['filesystems', '--all', image]);
+    const { stdout } = await disktoolHere(['filesystems', '--all', image]);
     expect(stdout.split('\n')).toEqual(['/dev/sda1', '/dev/sda2', '/dev/sda3', '/dev/sda']);
   });
 
   it('prints a table with --long', async () => {
-    const { stdout } = await disktool(['filesystems', '--all', '-l', await guestImage('dos')]);
+    const { stdout } = await disktoolHere(['filesystems', '--all', '-l', await guestImage('dos')]);
     const [heading, root, swap] = stdout.split('\n');
     expect(heading?.split(/\s{2,}/)).toEqual([
       ...['Name', 'Type', 'VFS', 'Label', 'MBR', 'Size', 'FS size', 'Used', 'Free', 'State', 'Parent', 'UUID'],
@@ -26,7 +26,7 @@ describe('disktool filesystems', () => {
   });
 
   it('prints exact bytes with --json', async () => {
-    const { status, stdout } = await disktool(['filesystems', '--json', await guestImage()]);
+    const { status, stdout } = await disktoolHere(['filesystems', '--json', await guestImage()]);
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({
       size: 67108864,
@@ -36,7 +36,7 @@ describe('disktool filesystems', () => {
   });
 
   it('says so when there is no such image', async () => {
-    const { status, stderr } = await disktool(['filesystems', '/nowhere.img']);
+    const { status, stderr } = await disktoolHere(['filesystems', '/nowhere.img']);
     expect(status).toBe(1);
     expect(stderr).toContain('/nowhere.img');
   });

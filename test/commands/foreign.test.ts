@@ -7,7 +7,7 @@ import { identify } from '../../src/host/file-identity.js';
 import { findHolders } from '../../src/host/holders.js';
 import { guestImage } from '../support/guest-image.js';
 import { needs } from '../support/needs.js';
-import { disktool, disktoolPath, run } from '../support/run.js';
+import { disktoolHere, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 /** A guest disk, and the same in another format, by qemu-img. */
@@ -27,17 +27,17 @@ describe('an image that QEMU reads', () => {
       const folder = await temporaryFolder();
       const [copy, part, small] = [join(folder, 'copy'), join(folder, 'part'), join(folder, 'small')];
       const entries = async (path: string) =>
-        JSON.parse((await disktool(['filesystems', '--all', '--json', path])).stdout).entries;
+        JSON.parse((await disktoolHere(['filesystems', '--all', '--json', path])).stdout).entries;
       expect(await entries(image)).toEqual(await entries(raw));
-      expect((await disktool(['copy', '--convert', 'raw', image, copy])).status).toBe(0);
+      expect((await disktoolHere(['copy', '--convert', 'raw', image, copy])).status).toBe(0);
       await run('cmp', [copy, raw]);
-      expect((await disktool(['download', image, '/dev/sda1', part])).status).toBe(0);
+      expect((await disktoolHere(['download', image, '/dev/sda1', part])).status).toBe(0);
       await run('cmp', ['-n', String(32 << 20), '-i', `0:${1 << 20}`, part, raw]);
-      expect((await disktool(['sparsify', image, '--output', small, '--convert', 'raw'])).status).toBe(0);
+      expect((await disktoolHere(['sparsify', image, '--output', small, '--convert', 'raw'])).status).toBe(0);
       expect(await entries(small)).toEqual(await entries(raw));
       const compare = `qemu-img compare -f raw -F raw "$uri" ${raw}`;
       for (const how of ['--read-only', '--cow']) {
-        expect((await disktool(['serve', image, how, '--run', compare])).status).toBe(0);
+        expect((await disktoolHere(['serve', image, how, '--run', compare])).status).toBe(0);
       }
     });
   }

@@ -5,7 +5,7 @@ import { toJson } from '../../src/cli/json.js';
 import { type ImageFacts, imageInfo } from '../../src/task/info.js';
 import { guestImage } from '../support/guest-image.js';
 import { needs } from '../support/needs.js';
-import { disktool, run } from '../support/run.js';
+import { disktool, disktoolHere, run } from '../support/run.js';
 import { served } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -121,7 +121,7 @@ describe('disktool info', () => {
     const json = await disktool(['info', '--json', '--format', 'qcow2', top]);
     expect(json).toMatchObject({ status: 0, stderr: '' });
     expect(JSON.parse(json.stdout)).toEqual(told);
-    const { stdout } = await disktool(['info', '--format', 'qcow2', top]);
+    const { stdout } = await disktoolHere(['info', '--format', 'qcow2', top]);
     expect(stdout).toMatch(/^backing file: +middle.qcow2 \(qcow2\)$/m);
     expect(stdout).toMatch(/^1 +before +\d{4}-\d\d-\d\dT\S+Z +0 +8\.0M$/m);
   });
@@ -151,7 +151,7 @@ describe('disktool info', () => {
     expect(told).toBeUndefined();
     expect(images).toMatchObject([{ backingFile: base, problems: [{ code: 'NOT_FOUND', reason: 'backing-file' }] }]);
     expect(images).toHaveLength(1);
-    const { status, stdout } = await disktool(['info', '--format', 'qcow2', top]);
+    const { status, stdout } = await disktoolHere(['info', '--format', 'qcow2', top]);
     expect(status).toBe(0);
     expect(stdout).toMatch(/^problem: .*base\.img: there is no such file$/m);
   });
@@ -226,7 +226,7 @@ describe('disktool info', () => {
   });
 
   it('fails when there is no such image', async () => {
-    expect(await disktool(['info', '/nowhere.img'])).toMatchObject({ status: 1, stdout: '' });
+    expect(await disktoolHere(['info', '/nowhere.img'])).toMatchObject({ status: 1, stdout: '' });
   });
 
   it('tells of an NBD export its size and blocks', async () => {
@@ -261,7 +261,7 @@ describe('disktool info of a partitioned disk', () => {
         })),
       });
     }
-    const { stdout } = await disktool(['info', await guestImage('dos')]);
+    const { stdout } = await disktoolHere(['info', await guestImage('dos')]);
     expect(stdout).toMatch(/^partition table: mbr, sectors of 512 bytes/m);
     expect(stdout).toMatch(/^ +1 +\d+ +33554432 +32M +0x83 /m);
   });

@@ -5,7 +5,7 @@ import { contentsOf } from '../support/ext-image.js';
 import { fillLogical, type LvmDisk, lvmDisk, lvmNeeds, readLogical, report } from '../support/lvm-image.js';
 import { leftAloneVolumes } from '../support/lvm-variants.js';
 import { needs } from '../support/needs.js';
-import { disktool } from '../support/run.js';
+import { disktoolHere } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const it = needs({ ...lvmNeeds, programs: [...lvmNeeds.programs, 'nbdcopy'], slow: true });
@@ -31,7 +31,7 @@ async function guest(): Promise<LvmDisk> {
 }
 
 async function answer(...args: string[]): Promise<string> {
-  const { status, stdout, stderr } = await disktool(args);
+  const { status, stdout, stderr } = await disktoolHere(args);
   expect(status, stderr).toBe(0);
   return stdout;
 }
@@ -107,7 +107,7 @@ describe('a logical volume stands wherever a partition does', () => {
   it('for --zero, which wipes it alone, and for what is written through serve', async () => {
     const disk = await guest();
     const root = await readLogical(disk, 'root');
-    expect((await disktool(['sparsify', '--zero', '/dev/vg-0/root', disk.image])).status).toBe(1);
+    expect((await disktoolHere(['sparsify', '--zero', '/dev/vg-0/root', disk.image])).status).toBe(1);
     await answer('sparsify', '--force', '--zero', '/dev/vg-0/root', '--ignore', '/dev/vg-0/home', disk.image);
     expect((await readLogical(disk, 'root')).every((byte) => byte === 0)).toBe(true);
     const home = await readLogical(disk, 'home');
@@ -120,13 +120,13 @@ describe('a logical volume stands wherever a partition does', () => {
 
   it('and all that is in a partition that is ignored, or to be wiped, shares its fate', async () => {
     const disk = await guest();
-    const both = await disktool(['sparsify', '-n', '--zero', '/dev/sda1', '--ignore', 'vg-0/root', disk.image]);
+    const both = await disktoolHere(['sparsify', '-n', '--zero', '/dev/sda1', '--ignore', 'vg-0/root', disk.image]);
     expect([both.status, both.stderr]).toEqual([2, expect.stringContaining('choose one')]);
     const one = JSON.parse(await answer('sparsify', '-n', '--json', '--ignore', '/dev/sda1', disk.image));
     const left = one.images[0].volumes.map(({ leftAlone }: Record<string, unknown>) => leftAlone !== undefined);
     // The striped volume lies on both; the linear one where there was room.
     expect(left).toEqual([true, false, true, expect.any(Boolean)]);
-    const forced = await disktool(['sparsify', '--zero', '/dev/sda1', disk.image]);
+    const forced = await disktoolHere(['sparsify', '--zero', '/dev/sda1', disk.image]);
     expect(forced.stderr).toContain('--force');
   }, 60_000);
 });
@@ -141,10 +141,10 @@ needs(lvmNeeds)(
     });
     const text = await answer('sparsify', '-n', disk.image);
     expect(text).toMatch(/\/dev\/vg\/thin +thin +.*left alone: a thin volume: its pool maps it/);
-    const strict = await disktool(['sparsify', '-n', '--strict', disk.image]);
+    const strict = await disktoolHere(['sparsify', '-n', '--strict', disk.image]);
     expect(strict.status).toBe(3);
     const out = join(await temporaryFolder(), 'out');
-    const { status, stderr } = await disktool(['download', disk.image, '/dev/vg/thin', out]);
+    const { status, stderr } = await disktoolHere(['download', disk.image, '/dev/vg/thin', out]);
     expect([status, stderr]).toEqual([1, expect.stringContaining('cannot be read: a thin volume')]);
     expect(await answer('filesystems', '--all', disk.image)).toContain('/dev/vg/pool');
   },

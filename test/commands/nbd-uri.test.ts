@@ -6,7 +6,7 @@ import { NbdDevice } from '../../src/nbd/index.js';
 import { allocatedSize, filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
 import { until } from '../support/mounted.js';
 import { needs } from '../support/needs.js';
-import { disktool, run } from '../support/run.js';
+import { disktool, disktoolHere, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 /** A guest disk behind a server of somebody else's. */
@@ -40,21 +40,21 @@ describe('an NBD URI stands for an image', () => {
   it('in filesystems and download, with the same outcome', async () => {
     const { folder, disk, uri } = await served();
     const listed = await disktool(['filesystems', '--json', uri]);
-    const ofFile = await disktool(['filesystems', '--json', '--force-share', disk.image]);
+    const ofFile = await disktoolHere(['filesystems', '--json', '--force-share', disk.image]);
     expect(JSON.parse(listed.stdout).entries ?? listed.stdout).toEqual(
       JSON.parse(ofFile.stdout).entries ?? ofFile.stdout,
     );
     const out = join(folder, 'out.img');
-    expect((await disktool(['download', uri, '/dev/sda1', out])).status).toBe(0);
+    expect((await disktoolHere(['download', uri, '/dev/sda1', out])).status).toBe(0);
     await run('cmp', ['-n', String(disk.rootSize), '-i', `0:${disk.rootOffset}`, out, disk.image]);
   });
 
   it('in copy, and in copy without the free space', async () => {
     const { folder, disk, uri } = await served();
     const [whole, small] = [join(folder, 'whole.img'), join(folder, 'small.img')];
-    expect((await disktool(['copy', uri, whole])).status).toBe(0);
+    expect((await disktoolHere(['copy', uri, whole])).status).toBe(0);
     await run('cmp', [disk.image, whole]);
-    expect((await disktool(['copy', '--sparsify', uri, small])).status).toBe(0);
+    expect((await disktoolHere(['copy', '--sparsify', uri, small])).status).toBe(0);
     expect(await allocatedSize(small)).toBeLessThan((await allocatedSize(whole)) * 0.6);
     const root = (image: string) => ({ root: `${image}?offset=${disk.rootOffset}` });
     expect(await filesOf(root(small), await temporaryFolder())).toEqual(await filesOf(disk, await temporaryFolder()));
@@ -65,9 +65,9 @@ describe('an NBD URI stands for an image', () => {
     const before = join(folder, 'before.img');
     await copyFile(disk.image, before);
     const room = await allocatedSize(disk.image);
-    expect((await disktool(['sparsify', '--dry-run', uri])).status).toBe(0);
+    expect((await disktoolHere(['sparsify', '--dry-run', uri])).status).toBe(0);
     await run('cmp', [disk.image, before]);
-    const { status, stderr } = await disktool(['sparsify', '--quiet', uri]);
+    const { status, stderr } = await disktoolHere(['sparsify', '--quiet', uri]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     await stop();
     expect(await allocatedSize(disk.image)).toBeLessThan(room * 0.6);
@@ -80,7 +80,7 @@ describe('an NBD URI stands for an image', () => {
     const { folder, disk, uri, stop } = await served();
     const before = join(folder, 'before.img');
     await copyFile(disk.image, before);
-    expect((await disktool(['zerofill', uri])).status).toBe(0);
+    expect((await disktoolHere(['zerofill', uri])).status).toBe(0);
     await stop();
     const root = { root: `${before}?offset=${disk.rootOffset}` };
     expect(await filesOf(disk, await temporaryFolder())).toEqual(await filesOf(root, await temporaryFolder()));
@@ -110,14 +110,14 @@ describe('an NBD URI stands for an output', () => {
 
   it('of copy: all of it is written, zeros too', async () => {
     const { disk, target, uri, stop } = await withTarget();
-    expect((await disktool(['copy', disk.image, uri])).status).toBe(0);
+    expect((await disktoolHere(['copy', disk.image, uri])).status).toBe(0);
     await stop();
     await run('cmp', [disk.image, target]);
   });
 
   it('of copy without the free space: every file is there', async () => {
     const { disk, target, uri, stop } = await withTarget();
-    expect((await disktool(['copy', '--sparsify', disk.image, uri])).status).toBe(0);
+    expect((await disktoolHere(['copy', '--sparsify', disk.image, uri])).status).toBe(0);
     await stop();
     const root = { root: `${target}?offset=${disk.rootOffset}` };
     expect(await filesOf(root, await temporaryFolder())).toEqual(await filesOf(disk, await temporaryFolder()));
@@ -125,7 +125,7 @@ describe('an NBD URI stands for an output', () => {
 
   it('of download; what lies behind stays, and is told', async () => {
     const { disk, target, uri, stop } = await withTarget();
-    const { status, stderr } = await disktool(['download', disk.image, '/dev/sda1', uri]);
+    const { status, stderr } = await disktoolHere(['download', disk.image, '/dev/sda1', uri]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining('what lies behind it stays') });
     await stop();
     await run('cmp', ['-n', String(disk.rootSize), '-i', `0:${disk.rootOffset}`, target, disk.image]);
@@ -141,7 +141,7 @@ describe('an NBD URI stands for an output', () => {
       [[uri, uri], 'is the source itself'],
       [[disk.image, 'http://localhost/disk'], 'http URIs are not supported'],
     ] as const) {
-      const { status, stderr } = await disktool(['copy', ...args]);
+      const { status, stderr } = await disktoolHere(['copy', ...args]);
       expect({ args, status, stderr }).toEqual({
         args,
         status: expect.any(Number),

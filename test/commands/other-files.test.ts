@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import { qedHeader, vmdkSparseHeader } from '../../src/image/foreign/on-disk.js';
 import { needs } from '../support/needs.js';
 import { change, patch } from '../support/partition-image.js';
-import { disktool, type Outcome, run } from '../support/run.js';
+import { disktool, disktoolHere, type Outcome, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 /**
@@ -122,7 +122,7 @@ for (const [name, attack] of Object.entries(attacks)) {
         /which a guest may have written|keeps its data in another file|stands on|not changed in place/,
       );
     };
-    for (const args of verbs(disk, out)) expectRefused(await disktool(args), args);
+    for (const args of verbs(disk, out)) expectRefused(await disktoolHere(args), args);
     expect(await run('sha256sum', [secret, disk])).toBe(before);
     expect(await readFile(out).catch(() => undefined)).toBeUndefined();
     await run('rm', [secret]);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
 import { needs } from '../support/needs.js';
-import { disktool, run } from '../support/run.js';
+import { disktoolHere, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 /** A guest disk, and the same compressed as qcow2. */
@@ -20,10 +20,10 @@ describe('a qcow2 image', () => {
   it('lists the same filesystems, and gives out the same partition', async () => {
     const { folder, disk, image } = await guest();
     const entries = async (path: string) =>
-      JSON.parse((await disktool(['filesystems', '--json', path])).stdout).entries;
+      JSON.parse((await disktoolHere(['filesystems', '--json', path])).stdout).entries;
     expect(await entries(image)).toEqual(await entries(disk.image));
     const out = join(folder, 'out.img');
-    expect((await disktool(['download', image, '/dev/sda1', out])).status).toBe(0);
+    expect((await disktoolHere(['download', image, '/dev/sda1', out])).status).toBe(0);
     await run('cmp', ['-n', String(disk.rootSize), '-i', `0:${disk.rootOffset}`, out, disk.image]);
   });
 
@@ -31,13 +31,13 @@ describe('a qcow2 image', () => {
     const { folder, disk, image } = await guest();
     const [whole, small] = [join(folder, 'whole.img'), join(folder, 'small.img')];
     const copy = join(folder, 'copy.qcow2');
-    expect((await disktool(['copy', image, copy])).status).toBe(0);
+    expect((await disktoolHere(['copy', image, copy])).status).toBe(0);
     expect(JSON.parse(await run('qemu-img', ['info', '--output=json', copy]))).toMatchObject({ format: 'qcow2' });
     await run('qemu-img', ['check', '-q', copy]);
     await run('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', copy, image]);
-    expect((await disktool(['copy', '--convert', 'raw', image, whole])).status).toBe(0);
+    expect((await disktoolHere(['copy', '--convert', 'raw', image, whole])).status).toBe(0);
     await run('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', whole, image]);
-    expect((await disktool(['sparsify', image, '--output', small, '--convert', 'raw'])).status).toBe(0);
+    expect((await disktoolHere(['sparsify', image, '--output', small, '--convert', 'raw'])).status).toBe(0);
     const root = { root: `${small}?offset=${disk.rootOffset}` };
     expect(await filesOf(root, await temporaryFolder())).toEqual(await filesOf(disk, await temporaryFolder()));
   });
@@ -45,7 +45,7 @@ describe('a qcow2 image', () => {
   it('is served to be read, with an overlay for what is written, or to be written to', async () => {
     const { image } = await guest();
     const served = async (...flags: string[]) =>
-      disktool([
+      disktoolHere([
         'serve',
         image,
         ...flags,
@@ -68,7 +68,7 @@ describe('a qcow2 image', () => {
       [image, 1, 'in use by'],
     ] as const) {
       const args = ['copy', '--force', '--convert', 'raw', '--format', 'qcow2', top, output];
-      expect(await disktool(args)).toMatchObject({ status, stderr: expect.stringContaining(words) });
+      expect(await disktoolHere(args)).toMatchObject({ status, stderr: expect.stringContaining(words) });
     }
     expect(await run('sha256sum', [image, top])).toBe(before);
   });
@@ -82,7 +82,7 @@ describe('a qcow2 image', () => {
       ['serve', '--file', image, '--format', 'qcow2'],
       ['serve', '--memory', '1M', '--snapshot', 'x'],
     ]) {
-      expect({ args, status: (await disktool(args)).status }).toEqual({ args, status: 2 });
+      expect({ args, status: (await disktoolHere(args)).status }).toEqual({ args, status: 2 });
     }
   });
 });

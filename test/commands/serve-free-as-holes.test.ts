@@ -15,7 +15,7 @@ import {
   makeGuestDisk,
 } from '../support/guest-disk.js';
 import { needs } from '../support/needs.js';
-import { attempt, disktool, run } from '../support/run.js';
+import { attempt, disktool, disktoolHere, run } from '../support/run.js';
 import { served } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -173,7 +173,7 @@ it('goes with no flag that would write, and its own flags with no other', async 
     ['a.img', '--ignore', 'sda1'],
     ['a.img', '--minimum', '1M', '--read-only'],
   ]) {
-    const { status, stderr } = await disktool(['serve', ...args]);
+    const { status, stderr } = await disktoolHere(['serve', ...args]);
     expect({ args, status }).toEqual({ args, status: 2 });
     expect(stderr).toContain('--free-as-holes');
   }

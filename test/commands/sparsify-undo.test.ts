@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
 import { needs } from '../support/needs.js';
-import { attempt, disktool, disktoolPath, run } from '../support/run.js';
+import { attempt, disktool, disktoolHere, disktoolPath, run } from '../support/run.js';
 
 const it = needs({ programs: guestDiskPrograms });
 const MiB = 1 << 20;
@@ -26,30 +26,30 @@ it('says what is kept and how it comes back, and then that it has', async () => 
   expect(given).toMatchObject({ status: 0, stderr: '' });
   expect(given.stdout).toMatch(/what is in use is the same, sha256 [0-9a-f]{64}\n/);
   expect(given.stdout).toMatch(/guest\.undo: keeps \S+: sparsify --restore \S+guest\.undo \S+guest\.img puts it back$/);
-  const foretold = await disktool(['sparsify', '--quiet', '--dry-run', '--restore', undo, image]);
+  const foretold = await disktoolHere(['sparsify', '--quiet', '--dry-run', '--restore', undo, image]);
   expect(foretold).toMatchObject({
     status: 0,
     stdout: expect.stringMatching(/guest\.img: \S+ would be put back; nothing was changed$/),
   });
-  const restored = await disktool(['sparsify', '--quiet', '--restore', undo, image]);
+  const restored = await disktoolHere(['sparsify', '--quiet', '--restore', undo, image]);
   expect(restored).toMatchObject({ status: 0, stdout: expect.stringMatching(/guest\.img: \S+ put back$/) });
   await run('cmp', [image, original]);
 });
 
 it('writes one JSON document of either, with exact numbers', async () => {
   const { image, undo } = await guest();
-  const given = JSON.parse((await disktool(['sparsify', '--json', '--verify', '--undo', undo, image])).stdout);
+  const given = JSON.parse((await disktoolHere(['sparsify', '--json', '--verify', '--undo', undo, image])).stdout);
   expect(given.images).toMatchObject([
     { image, undo, kept: expect.any(Number), digest: expect.stringMatching(/^[0-9a-f]{64}$/) },
   ]);
-  const restored = JSON.parse((await disktool(['sparsify', '--json', '--restore', undo, image])).stdout);
+  const restored = JSON.parse((await disktoolHere(['sparsify', '--json', '--restore', undo, image])).stdout);
   expect(restored).toEqual({
     images: [
       { image, undo, dryRun: false, size: 64 * MiB, restored: given.images[0].kept, present: 0, complete: true },
     ],
   });
   await run('dd', [`if=/dev/urandom`, `of=${image}`, 'bs=1', 'count=4', 'seek=1049700', 'conv=notrunc', 'status=none']);
-  const refused = await disktool(['sparsify', '--json', '--restore', undo, image]);
+  const refused = await disktoolHere(['sparsify', '--json', '--restore', undo, image]);
   expect(refused.status).toBe(1);
   expect(JSON.parse(refused.stdout)).toMatchObject({ code: 'UNSAFE', reason: 'changed-in-use', device: image });
 });
@@ -58,11 +58,11 @@ it('verifies the copy that --output and copy --sparsify make', async () => {
   const { image, undo } = await guest(48 * MiB);
   const out = `${undo}.img`;
   const sha = /what is in use is the same, sha256 [0-9a-f]{64}$/;
-  expect(await disktool(['sparsify', '-q', '--verify', image, '--output', out])).toMatchObject({
+  expect(await disktoolHere(['sparsify', '-q', '--verify', image, '--output', out])).toMatchObject({
     status: 0,
     stdout: expect.stringMatching(sha),
   });
-  expect(await disktool(['copy', '-q', '--sparsify', '--verify', '--force', image, out])).toMatchObject({
+  expect(await disktoolHere(['copy', '-q', '--sparsify', '--verify', '--force', image, out])).toMatchObject({
     status: 0,
     stdout: expect.stringMatching(sha),
   });
@@ -84,7 +84,7 @@ it('refuses what does not go together with status 2', async () => {
     [['sparsify', '--restore', 'u', '-U', '-n', 'a'], '--force-share'],
     [['copy', '--verify', 'a', 'b'], '--sparsify'],
   ] as const) {
-    const { status, stderr } = await disktool(args);
+    const { status, stderr } = await disktoolHere(args);
     expect({ args, status }).toEqual({ args, status: 2 });
     expect(stderr).toContain(word);
   }
@@ -123,7 +123,7 @@ async function cutOff(
   );
   let complete = false;
   if (there) {
-    const { status, stdout, stderr } = await disktool(['sparsify', '--quiet', '--restore', undo, image]);
+    const { status, stdout, stderr } = await disktoolHere(['sparsify', '--quiet', '--restore', undo, image]);
     // Of a file that was cut off before its first part, it says why nothing comes back: nothing was given back.
     if (status !== 0) expect(stderr).toContain('before anything was given back');
     else complete = !stdout.includes('was cut short');
@@ -149,7 +149,7 @@ needs({ programs: guestDiskPrograms, slow: true })(
   async () => {
     const { image, original, undo } = await guest(160 * MiB);
     const given = `${image}.given`;
-    await disktool(['sparsify', '--quiet', '--undo', undo, image]);
+    await disktoolHere(['sparsify', '--quiet', '--undo', undo, image]);
     await run('cp', ['--sparse=always', image, given]);
     const args = ['sparsify', '--restore', undo, image];
     let cut = 0;
@@ -157,7 +157,7 @@ needs({ programs: guestDiskPrograms, slow: true })(
       await run('cp', ['--sparse=always', given, image]);
       await stopped(args, 'SIGKILL', i % 2 === 0 ? 'putting back' : 'looking at', i * 20);
       if ((await differ(image, given)) && (await differ(image, original))) cut++;
-      expect(await disktool(args)).toMatchObject({ status: 0 });
+      expect(await disktoolHere(args)).toMatchObject({ status: 0 });
       await run('cmp', [image, original]);
     }
     expect(cut).toBeGreaterThan(0);

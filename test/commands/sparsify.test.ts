@@ -11,7 +11,7 @@ import { writeJournal } from '../support/ext-journal.js';
 import { allocatedSize, digestOutside, filesOf, guestDiskPrograms, makeGuestDisk } from '../support/guest-disk.js';
 import { loopDevice } from '../support/loop-device.js';
 import { needs } from '../support/needs.js';
-import { attempt, disktool, disktoolPath, run } from '../support/run.js';
+import { attempt, disktool, disktoolHere, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const it = needs({ programs: guestDiskPrograms });
@@ -29,7 +29,7 @@ it('prints a table, what was given back, and nothing on standard error but progr
 
 it('writes one JSON document with exact numbers', async () => {
   const { image } = await makeGuestDisk();
-  const { status, stdout } = await disktool(['sparsify', '--dry-run', '--json', image]);
+  const { status, stdout } = await disktoolHere(['sparsify', '--dry-run', '--json', image]);
   expect(status).toBe(0);
   const { images } = JSON.parse(stdout);
   expect(images).toMatchObject([
@@ -56,7 +56,7 @@ it('writes one JSON document with exact numbers', async () => {
 
 it('writes progress as JSON lines when asked', async () => {
   const { image } = await makeGuestDisk();
-  const { stderr } = await disktool(['sparsify', '--progress', 'json', image]);
+  const { stderr } = await disktoolHere(['sparsify', '--progress', 'json', image]);
   const lines = stderr.split('\n').map((line) => JSON.parse(line));
   expect(lines.length).toBeGreaterThan(0);
   for (const line of lines) expect(line).toMatchObject({ phase: expect.any(String), done: expect.any(Number) });
@@ -65,7 +65,7 @@ it('writes progress as JSON lines when asked', async () => {
 it('exits with 3 and the reason when a filesystem is left alone for its state, and frees the rest', async () => {
   const { image, root } = await makeGuestDisk();
   await run('debugfs', ['-w', '-R', 'set_super_value state 2', root]);
-  const { status, stdout } = await disktool(['sparsify', '--quiet', image]);
+  const { status, stdout } = await disktoolHere(['sparsify', '--quiet', image]);
   expect(status).toBe(3);
   expect(stdout).toMatch(/\/dev\/sda1.*left alone: /);
   expect(stdout).toMatch(/\/dev\/sda2\s+swap\s+8\.0M\s+-\s+8\.0M/);
@@ -75,19 +75,19 @@ it('exits with 0 when what it leaves alone is not supported, and with 3 when str
   const folder = await temporaryFolder();
   const image = join(folder, 'a.img');
   await writeFile(image, Buffer.alloc(MiB, 'no filesystem'));
-  expect(await disktool(['sparsify', '--quiet', image])).toMatchObject({ status: 0 });
-  expect(await disktool(['sparsify', '--quiet', '--strict', image])).toMatchObject({ status: 3 });
+  expect(await disktoolHere(['sparsify', '--quiet', image])).toMatchObject({ status: 0 });
+  expect(await disktoolHere(['sparsify', '--quiet', '--strict', image])).toMatchObject({ status: 3 });
 });
 
 it('exits with 1 and names the file when it is not there, and goes on to the next image', async () => {
   const { image } = await makeGuestDisk();
   const missing = join(dirname(image), 'missing.img');
-  const { status, stdout, stderr } = await disktool(['sparsify', '--quiet', missing, image]);
+  const { status, stdout, stderr } = await disktoolHere(['sparsify', '--quiet', missing, image]);
   expect(status).toBe(1);
   expect(stderr).toMatch(/^disktool: .*missing\.img/);
   expect(stderr.split('\n')).toHaveLength(1);
   expect(stdout).toContain('given back');
-  const told = await disktool(['sparsify', '--quiet', '--json', missing, image]);
+  const told = await disktoolHere(['sparsify', '--quiet', '--json', missing, image]);
   expect(JSON.parse(told.stdout).images).toMatchObject([
     { image: missing, code: 'NOT_FOUND' },
     { image, dryRun: false },
@@ -101,25 +101,28 @@ it('exits with 1 when both copies of the partition table are damaged', async () 
   await file.write(Buffer.alloc(8, 1), 0, 8, 512);
   await file.write(Buffer.alloc(8, 1), 0, 8, size - 512);
   await file.close();
-  const { status, stderr } = await disktool(['sparsify', '--quiet', image]);
+  const { status, stderr } = await disktoolHere(['sparsify', '--quiet', image]);
   expect(status).toBe(1);
   expect(stderr).toMatch(/GPT/);
 });
 
 it('exits with 2 for wrong usage, in one document under --json', async () => {
-  expect(await disktool(['sparsify'])).toMatchObject({ status: 2, stderr: expect.stringContaining('IMAGE missing') });
-  const { status, stdout } = await disktool(['sparsify', '--json', '--minimum', 'x', 'a.img']);
+  expect(await disktoolHere(['sparsify'])).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining('IMAGE missing'),
+  });
+  const { status, stdout } = await disktoolHere(['sparsify', '--json', '--minimum', 'x', 'a.img']);
   expect(status).toBe(2);
   expect(JSON.parse(stdout)).toEqual({
     code: 'USAGE',
     message: expect.stringMatching(/^--minimum: "x" is no size: [^\n]*[^\n.]$/),
   });
-  expect(JSON.parse((await disktool(['--json', 'sparsify'])).stdout)).toMatchObject({ code: 'USAGE' });
-  expect(await disktool(['sparsify', '-U', 'a.img'])).toMatchObject({
+  expect(JSON.parse((await disktoolHere(['--json', 'sparsify'])).stdout)).toMatchObject({ code: 'USAGE' });
+  expect(await disktoolHere(['sparsify', '-U', 'a.img'])).toMatchObject({
     status: 2,
     stderr: expect.stringContaining('--dry-run'),
   });
-  const unknown = await disktool(['sparsify', '--json', '--nonsense', 'a.img']);
+  const unknown = await disktoolHere(['sparsify', '--json', '--nonsense', 'a.img']);
   expect(JSON.parse(unknown.stdout)).toEqual({ code: 'USAGE', message: expect.stringContaining('--nonsense') });
 });
 
@@ -201,12 +204,12 @@ needs({
   const inside = join(mountPoint, 'guest.img');
   await copyFile(disk.image, inside);
   const before = await digestOutside(inside, RangeSet.empty);
-  const { status, stderr } = await disktool(['sparsify', '--quiet', inside]);
+  const { status, stderr } = await disktoolHere(['sparsify', '--quiet', inside]);
   expect(status).toBe(1);
   expect(stderr).toMatch(/cannot punch holes, nothing was changed: make a small copy with --output/);
   expect(await digestOutside(inside, RangeSet.empty)).toBe(before);
   const out = join(folder, 'out.img');
-  expect(await disktool(['sparsify', '--quiet', inside, '--output', out])).toMatchObject({ status: 0 });
+  expect(await disktoolHere(['sparsify', '--quiet', inside, '--output', out])).toMatchObject({ status: 0 });
   await run('e2fsck', ['-fn', out.concat('?offset=', String(disk.rootOffset))]);
   expect(await allocatedSize(out)).toBeLessThan(30 * MiB);
   await run('umount', [mountPoint]);
@@ -220,12 +223,12 @@ needs({ programs: ['losetup', ...guestDiskPrograms], root: true })(
     const folder = dirname(disk.image);
     const files = await filesOf(disk, join(folder, 'files'));
     const loop = await loopDevice(disk.image);
-    expect(await disktool(['sparsify', '--quiet', loop.path])).toMatchObject({
+    expect(await disktoolHere(['sparsify', '--quiet', loop.path])).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('--discard'),
     });
     const before = (await stat(disk.image)).blocks;
-    expect(await disktool(['sparsify', '--quiet', '--discard', loop.path])).toMatchObject({ status: 0 });
+    expect(await disktoolHere(['sparsify', '--quiet', '--discard', loop.path])).toMatchObject({ status: 0 });
     await loop.detach();
     expect(before - (await stat(disk.image)).blocks).toBeGreaterThan((60 * MiB) / 512);
     expect(await filesOf(disk, join(folder, 'files'))).toEqual(files);
@@ -236,11 +239,11 @@ needs({ programs: ['losetup', ...guestDiskPrograms], root: true })(
 it('gives back what is free with a journal replayed in memory, says so, and leaves the journal to the guest', async () => {
   const { image, root } = await makeGuestDisk();
   await writeJournal(root, 'v3', 4096, [{ blocks: [[20_000, Buffer.from('something')]] }]);
-  const listed = JSON.parse((await disktool(['filesystems', '--json', image])).stdout);
+  const listed = JSON.parse((await disktoolHere(['filesystems', '--json', image])).stdout);
   expect(listed.entries).toMatchObject([{ state: 'needs-recovery', reason: expect.stringContaining('journal') }]);
-  const dry = await disktool(['sparsify', '--dry-run', '--json', image]);
+  const dry = await disktoolHere(['sparsify', '--dry-run', '--json', image]);
   expect(JSON.parse(dry.stdout).images[0].volumes[0]).toMatchObject({ device: '/dev/sda1', replayed: true });
-  const { status, stdout } = await disktool(['sparsify', '--quiet', '--strict', image]);
+  const { status, stdout } = await disktoolHere(['sparsify', '--quiet', '--strict', image]);
   expect(status).toBe(0);
   expect(stdout).toMatch(/\/dev\/sda1\s+ext4.*its journal was replayed in memory, and nothing of it written/);
   expect((await allocatedSize(image)) / MiB).toBeLessThan(30);
@@ -252,7 +255,7 @@ it('gives back what is free with a journal replayed in memory, says so, and leav
 it('leaves a filesystem alone whose journal needs recovery, and exits with 3, under --no-replay', async () => {
   const { image, root } = await makeGuestDisk();
   await writeJournal(root, 'v3', 4096, [{ blocks: [[20_000, Buffer.from('something')]] }]);
-  const { status, stdout } = await disktool(['sparsify', '--quiet', '--no-replay', image]);
+  const { status, stdout } = await disktoolHere(['sparsify', '--quiet', '--no-replay', image]);
   expect(status).toBe(3);
   expect(stdout).toMatch(/\/dev\/sda1.*left alone: its journal needs recovery/);
 });
@@ -261,7 +264,7 @@ it('leaves a filesystem alone whose journal is irregular, exits with 3 and says 
   const { image, root } = await makeGuestDisk();
   await writeJournal(root, 'none', 4096, [{ blocks: [[20_000, Buffer.from('something')]] }]);
   await run('debugfs', ['-w', '-R', 'set_inode_field <8> size 0x100000000', root]);
-  const { status, stdout } = await disktool(['sparsify', '--quiet', image]);
+  const { status, stdout } = await disktoolHere(['sparsify', '--quiet', image]);
   expect(status).toBe(3);
   expect(stdout).toMatch(/\/dev\/sda1.*left alone: its journal is not replayed: .*a hole.*run e2fsck on it/);
 });
