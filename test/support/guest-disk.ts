@@ -4,7 +4,7 @@ import { mkdir, open, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RangeSet } from '../../src/binary/range-set.js';
 import { run } from './run.js';
-import { temporaryFolder } from './temporary.js';
+import { sharedFolder, temporaryFolder } from './temporary.js';
 
 const MiB = 1 << 20;
 
@@ -21,12 +21,25 @@ export interface GuestDisk {
 /** What {@link makeGuestDisk} needs. */
 export const guestDiskPrograms = ['sfdisk', 'mke2fs', 'debugfs', 'mkswap', 'e2fsck', 'dumpe2fs'] as const;
 
+/** Made once a file of tests, each of which gets a copy of its own: mke2fs takes longer than cp. */
+const originals = new Map<string, Promise<GuestDisk>>();
+
 /**
  * A GPT disk as it looks after some use: ext4 on /dev/sda1 with files kept and files deleted, swap on /dev/sda2, every
  * block written once.
  */
 export async function makeGuestDisk({ features = '', size = 96 * MiB, in: folder = '' } = {}): Promise<GuestDisk> {
-  const home = folder === '' ? await temporaryFolder() : folder;
+  const key = `${features} ${size}`;
+  const making = originals.get(key) ?? makeOriginal(features, size);
+  originals.set(key, making);
+  const original = await making;
+  const image = join(folder === '' ? await temporaryFolder() : folder, 'guest.img');
+  await run('cp', [original.image, image]);
+  return { ...original, image, root: `${image}?offset=${original.rootOffset}` };
+}
+
+async function makeOriginal(features: string, size: number): Promise<GuestDisk> {
+  const home = await sharedFolder();
   const image = join(home, 'guest.img');
   const swapSize = 8 * MiB;
   const rootOffset = MiB;
