@@ -5,7 +5,7 @@ import { RangeSet } from '../../src/binary/range-set.js';
 import { findFreeSpace } from '../../src/guest/free-space.js';
 import { openGuest } from '../../src/guest/guest.js';
 import { mdaHeader, rawLocation } from '../../src/volume/lvm/on-disk.js';
-import { fillLogical, type LvmDisk, lvmDisk, lvmNeeds, writeLogical } from '../support/lvm-image.js';
+import { type LvmDisk, lvmDisk, lvmNeeds, writeLogical } from '../support/lvm-image.js';
 import { editText, headSize, metadataArea, sealArea } from '../support/lvm-patch.js';
 import { needs } from '../support/needs.js';
 import { change } from '../support/partition-image.js';
@@ -15,14 +15,15 @@ import { run } from '../support/run.js';
 const it = needs({ ...lvmNeeds, programs: [...lvmNeeds.programs, 'mkswap'] });
 const mebibyte = 1024 * 1024;
 
-/** A group of two physical volumes, with a filesystem on the first. */
-function twoVolumes(commands: readonly string[] = []): Promise<LvmDisk> {
+/** A group of two physical volumes, with room for a filesystem on the first. */
+function twoVolumes(commands: readonly string[] = [], filled: readonly string[] = []): Promise<LvmDisk> {
   return lvmDisk({
     partitions: [
       [1, 30],
       [32, 30],
     ],
     commands: ['pvcreate -y $1 $2', 'vgcreate -y vg $1 $2', 'lvcreate -n fs -L 8M vg $1', ...commands],
+    filled,
   });
 }
 
@@ -91,8 +92,7 @@ const edits: Record<string, { edit: (text: string) => string; why: RegExp }> = {
 describe('nothing is free in a volume group that', () => {
   for (const [what, { edit, why }] of Object.entries(edits)) {
     it(what, async () => {
-      const disk = await twoVolumes();
-      await fillLogical(disk, 'fs', 'root');
+      const disk = await twoVolumes([], ['fs']);
       for (const start of disk.starts) {
         await editText(disk.image, start, (text) => {
           const changed = edit(text);
@@ -134,8 +134,7 @@ describe('nothing is free in a volume group that', () => {
   });
 
   it('is not there as a whole', async () => {
-    const disk = await twoVolumes();
-    await fillLogical(disk, 'fs', 'root');
+    const disk = await twoVolumes([], ['fs']);
     await run('sfdisk', ['-q', '--delete', disk.image, '2']);
     await expectRefused(disk.image, /is not on this disk/);
     const { guest } = await read(disk.image);
@@ -212,12 +211,11 @@ describe('nothing is free in a volume group that', () => {
   });
 
   it('is of a guest that is hibernated, to a logical volume', async () => {
-    const disk = await twoVolumes(['lvcreate -n swap -L 4M vg $2']);
+    const disk = await twoVolumes(['lvcreate -n swap -L 4M vg $2'], ['fs']);
     const swap = `${disk.image}.swap`;
     await writeFile(swap, Buffer.alloc(4 * mebibyte), { mode: 0o600 });
     await run('mkswap', ['-q', swap]);
     await writeLogical(disk, 'swap', await readFile(swap));
-    await fillLogical(disk, 'fs', 'root');
     const { freeSpace } = await read(disk.image);
     const found = freeSpace.volumes.find(({ name }) => name === '/dev/vg/swap');
     expect([found?.type, found?.free.total]).toEqual(['swap', BigInt(4 * mebibyte - 4096)]);

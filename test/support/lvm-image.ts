@@ -2,7 +2,7 @@ import { mkdir, open, readFile, rm, truncate, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { type LoopDevice, loopDevice } from './loop-device.js';
 import { run } from './run.js';
-import { temporaryFolder } from './temporary.js';
+import { sharedFolder, temporaryFolder } from './temporary.js';
 
 /** Disks with physical volumes of LVM2, made and described by LVM2's own commands. */
 
@@ -19,6 +19,8 @@ export interface LvmRecipe {
   readonly group?: string;
   /** What is put among the logical volumes of the group before vgcfgrestore: they need a driver to be made otherwise. */
   readonly volumes?: string | undefined;
+  /** Logical volumes that get a filesystem each, as {@link fillLogical} makes it, named as they are. */
+  readonly filled?: readonly string[];
 }
 
 export interface LvmDisk {
@@ -53,9 +55,24 @@ activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
 `;
 }
 
+/** Made once a file of tests, each of which gets a copy of its own: LVM2's commands take longer than cp. */
+const originals = new Map<string, Promise<string>>();
+
 /** A disk by a recipe; its loop devices are gone when this resolves, but for those that `lvm` makes as it runs. */
-export async function lvmDisk({ partitions, size = 64, commands, volumes, group = 'vg' }: LvmRecipe): Promise<LvmDisk> {
+export async function lvmDisk(recipe: LvmRecipe): Promise<LvmDisk> {
+  const key = JSON.stringify(recipe);
+  const making = originals.get(key) ?? makeOriginal(recipe);
+  originals.set(key, making);
+  const original = await making;
   const folder = await temporaryFolder();
+  const image = join(folder, 'disk.img');
+  await run('cp', [original, image]);
+  return described(recipe, image, folder);
+}
+
+async function makeOriginal(recipe: LvmRecipe): Promise<string> {
+  const { partitions, size = 64, commands, volumes, group = 'vg', filled = [] } = recipe;
+  const folder = await sharedFolder();
   const image = join(folder, 'disk.img');
   await writeFile(image, '');
   await truncate(image, size * mebibyte);
@@ -63,35 +80,7 @@ export async function lvmDisk({ partitions, size = 64, commands, volumes, group 
     const lines = partitions.map(([start, length]) => `start=${start}MiB, size=${length}MiB, type=lvm`);
     await run('sfdisk', ['-q', image], { stdin: 'pipe', input: `label: gpt\n${lines.join('\n')}\n` });
   }
-  const places = partitions ?? [[0, size]];
-  const system = join(folder, 'lvm');
-  await mkdir(system);
-  const onDevices = async (work: (lvm: (command: string) => Promise<string>) => Promise<string>): Promise<string> => {
-    const loops: LoopDevice[] = [];
-    try {
-      for (const [start, length] of places) {
-        loops.push(await loopDevice(image, '--offset', `${start * mebibyte}`, '--sizelimit', `${length * mebibyte}`));
-      }
-      const devices = loops.map(({ path }) => path);
-      await writeFile(join(system, 'lvm.conf'), configuration(system, devices));
-      return await work(async (command) => {
-        const words = command.split(' ').map((word) => word.replace(/\$(\d)/, (_, i) => devices[Number(i) - 1] ?? ''));
-        const args = [...words.slice(0, 1), '--driverloaded', 'n', ...words.slice(1)];
-        const text = await run('lvm', args, {
-          env: { LVM_SYSTEM_DIR: system, LVM_SUPPRESS_FD_WARNINGS: '1', LC_ALL: 'C' },
-        });
-        const named = devices.reduce(
-          (all, device, i) => all.replaceAll(new RegExp(`${device}\\b`, 'g'), `$$${i + 1}`),
-          text,
-        );
-        // How wide the last column is tells how many loop devices the machine has in use.
-        return named.replace(/ +$/gm, '');
-      });
-    } finally {
-      for (const loop of loops) await loop.detach();
-    }
-  };
-  await onDevices(async (lvm) => {
+  await onDevices(recipe, image, folder, async (lvm) => {
     for (const command of commands) {
       const made = command.includes('-s -n') ? 'lvcreate -y -an' : 'lvcreate -y -an -Zn -Wn';
       await lvm(command.replace(/^lvcreate/, made));
@@ -109,12 +98,54 @@ export async function lvmDisk({ partitions, size = 64, commands, volumes, group 
     }
     return '';
   });
+  for (const name of filled) await fillLogical(described(recipe, image, folder), name, name.slice(0, 16));
+  return image;
+}
+
+function described(recipe: LvmRecipe, image: string, folder: string): LvmDisk {
   return {
     image,
-    group,
-    starts: places.map(([start]) => start * mebibyte),
-    lvm: (command) => onDevices((lvm) => lvm(command)),
+    group: recipe.group ?? 'vg',
+    starts: placesOf(recipe).map(([start]) => start * mebibyte),
+    lvm: (command) => onDevices(recipe, image, folder, (lvm) => lvm(command)),
   };
+}
+
+/** Where each physical volume begins, and how long it is, in MiB. */
+const placesOf = ({ partitions, size = 64 }: LvmRecipe) => partitions ?? [[0, size] as const];
+
+/** Does some work while there are loop devices on the physical volumes of an image. */
+async function onDevices(
+  recipe: LvmRecipe,
+  image: string,
+  folder: string,
+  work: (lvm: (command: string) => Promise<string>) => Promise<string>,
+): Promise<string> {
+  const system = join(folder, 'lvm');
+  await mkdir(system, { recursive: true });
+  const loops: LoopDevice[] = [];
+  try {
+    for (const [start, length] of placesOf(recipe)) {
+      loops.push(await loopDevice(image, '--offset', `${start * mebibyte}`, '--sizelimit', `${length * mebibyte}`));
+    }
+    const devices = loops.map(({ path }) => path);
+    await writeFile(join(system, 'lvm.conf'), configuration(system, devices));
+    return await work(async (command) => {
+      const words = command.split(' ').map((word) => word.replace(/\$(\d)/, (_, i) => devices[Number(i) - 1] ?? ''));
+      const args = [...words.slice(0, 1), '--driverloaded', 'n', ...words.slice(1)];
+      const text = await run('lvm', args, {
+        env: { LVM_SYSTEM_DIR: system, LVM_SUPPRESS_FD_WARNINGS: '1', LC_ALL: 'C' },
+      });
+      const named = devices.reduce(
+        (all, device, i) => all.replaceAll(new RegExp(`${device}\\b`, 'g'), `$$${i + 1}`),
+        text,
+      );
+      // How wide the last column is tells how many loop devices the machine has in use.
+      return named.replace(/ +$/gm, '');
+    });
+  } finally {
+    for (const loop of loops) await loop.detach();
+  }
 }
 
 /** Rows of a report of LVM2, all sizes in bytes; devices are named `$1` and so on. */
@@ -130,8 +161,21 @@ export interface Piece {
   readonly length: number;
 }
 
-/** Where the bytes of a logical volume are, stripe by stripe, from what lvs and pvs say. */
-export async function piecesOf(disk: LvmDisk, name: string): Promise<Piece[]> {
+const pieces = new WeakMap<LvmDisk, Map<string, Promise<Piece[]>>>();
+
+/**
+ * Where the bytes of a logical volume are, stripe by stripe, from what lvs and pvs say: asked once, since no test moves a
+ * volume that it has found.
+ */
+export function piecesOf(disk: LvmDisk, name: string): Promise<Piece[]> {
+  const known = pieces.get(disk) ?? new Map<string, Promise<Piece[]>>();
+  pieces.set(disk, known);
+  const found = known.get(name) ?? findPieces(disk, name);
+  known.set(name, found);
+  return found;
+}
+
+async function findPieces(disk: LvmDisk, name: string): Promise<Piece[]> {
   const pvs = await report(disk, 'pvs', 'pv_name,pe_start');
   const fields = 'seg_start_pe,stripes,stripe_size,seg_pe_ranges,vg_extent_size,seg_size';
   const segments = await report(disk, 'lvs --segments', `${fields} ${disk.group}/${name}`);
@@ -154,10 +198,9 @@ export async function piecesOf(disk: LvmDisk, name: string): Promise<Piece[]> {
 
 /** The bytes of a logical volume, as lvs says that they lie. */
 export async function readLogical(disk: LvmDisk, name: string): Promise<Buffer> {
-  const pieces = await piecesOf(disk, name);
   await using file = await open(disk.image, 'r');
   const parts: Buffer[] = [];
-  for (const { offset, length } of pieces) {
+  for (const { offset, length } of await piecesOf(disk, name)) {
     const part = Buffer.alloc(length);
     await file.read(part, 0, length, offset);
     parts.push(part);
@@ -167,10 +210,9 @@ export async function readLogical(disk: LvmDisk, name: string): Promise<Buffer> 
 
 /** Puts bytes into a logical volume, where lvs says that they lie. */
 export async function writeLogical(disk: LvmDisk, name: string, bytes: Buffer): Promise<void> {
-  const pieces = await piecesOf(disk, name);
   await using file = await open(disk.image, 'r+');
   let done = 0;
-  for (const { offset, length } of pieces) {
+  for (const { offset, length } of await piecesOf(disk, name)) {
     const part = bytes.subarray(done, done + length);
     await file.write(part, 0, part.length, offset);
     done += length;
