@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
-import { needs } from '../support/needs.js';
+import { needs, nightly } from '../support/needs.js';
 import { checked, noise, text } from '../support/qcow2-written.js';
 import { disktool, disktoolHere, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -97,7 +97,10 @@ for (const signal of ['SIGKILL', 'SIGINT'] as const) {
 
 async function killed(signal: 'SIGKILL' | 'SIGINT'): Promise<void> {
   const { folder, source } = await rawImage(Buffer.concat([noise(24 << 20), text(8 << 20)]));
-  for (const [i, compress] of [[], ['--compress', 'zlib'], ['--compress', 'zstd']].entries()) {
+  const kinds = [[], ['--compress', 'zlib'], ['--compress', 'zstd']];
+  // What SIGINT ends in good order, SIGKILL ends anyhow: of the same three.
+  const tried = signal === 'SIGKILL' || nightly ? kinds : kinds.slice(1, 2);
+  for (const [i, compress] of tried.entries()) {
     const outputs = await mkdtemp(join(folder, `out-${i}-`));
     const to = join(outputs, 'copy.qcow2');
     for (const delay of [0, 150, 250, 300, 350, 400, 500]) {

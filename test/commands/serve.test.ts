@@ -10,7 +10,7 @@ import { info, optionBytes, request, u32, WRITE } from '../nbd/raw-client.js';
 import { until } from '../support/mounted.js';
 import { needs } from '../support/needs.js';
 import { gptScript, partitioned } from '../support/partition-image.js';
-import { attempt, disktool, disktoolPath, run } from '../support/run.js';
+import { attempt, disktool, disktoolHere, disktoolPath, run } from '../support/run.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 async function fileOf(size: number): Promise<{ folder: string; path: string; socketPath: string }> {
@@ -123,7 +123,7 @@ describe('disktool serve', () => {
     ['a range without its length', ['--memory', '1M', '--range', '512']],
     ['an overlay for two', ['--memory', '1M', '--export', 'a=b.img', '--cow-file', 'c']],
   ])('with %s exits with status 2 and says why', async (_, args) => {
-    const { status, stderr } = await disktool(['serve', ...args]);
+    const { status, stderr } = await disktoolHere(['serve', ...args]);
     expect(status).toBe(2);
     expect(stderr).toMatch(/^disktool: /);
   });
@@ -197,7 +197,7 @@ describe('disktool serve', () => {
       expect(await closed).toEqual([0, null]);
       expect((await readFile(path)).equals(disk)).toBe(true);
       // The disk goes on where the partition ends.
-      const past = await disktool(['serve', ...args, `${size - 512}+513`]);
+      const past = await disktoolHere(['serve', ...args, `${size - 512}+513`]);
       expect(past).toMatchObject({ status: 2, stderr: expect.stringContaining('pass the end') });
     },
   );
@@ -268,7 +268,7 @@ h.shutdown()
     const { path } = await fileOf(4096);
     const { status, stderr } = await disktool(['serve', '--single', path]);
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining('is no connection') });
-    expect((await disktool(['serve', '--single', '--port', '0', path])).status).toBe(2);
+    expect((await disktoolHere(['serve', '--single', '--port', '0', path])).status).toBe(2);
   });
 
   test('--exit-with-parent ends it when its parent is killed', async () => {

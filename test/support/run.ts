@@ -54,6 +54,9 @@ export async function disktoolHere(args: readonly string[]): Promise<Outcome> {
   running = true;
   program ??= import('../../dist/src/cli/run.js');
   const { argv, exitCode } = process;
+  const { NODE_ENV } = process.env;
+  // As users have it: under "test", which vitest sets, oclif has warnings for its own developers.
+  delete process.env.NODE_ENV;
   const [stdout, stderr] = [captured('stdout', 'log'), captured('stderr', 'error')];
   process.argv = [process.execPath, disktoolPath, ...args];
   process.exitCode = undefined;
@@ -65,6 +68,7 @@ export async function disktoolHere(args: readonly string[]): Promise<Outcome> {
     stderr.release();
     process.argv = argv;
     process.exitCode = exitCode;
+    if (NODE_ENV !== undefined) process.env.NODE_ENV = NODE_ENV;
     running = false;
   }
 }

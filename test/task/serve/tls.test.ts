@@ -8,7 +8,7 @@ import { type ServeReady, serve } from '../../../src/task/serve/serve.js';
 import { type ServeTls, tlsOffer } from '../../../src/task/serve/tls.js';
 import { makeCertificates } from '../../support/certificates.js';
 import { needs } from '../../support/needs.js';
-import { attempt, disktool, disktoolPath, run } from '../../support/run.js';
+import { attempt, disktool, disktoolHere, disktoolPath, run } from '../../support/run.js';
 import { temporaryFolder } from '../../support/temporary.js';
 
 async function keys(): Promise<{ folder: string; psk: string }> {
@@ -110,7 +110,7 @@ describe('disktool serve', () => {
     ['--tls-verify-peer alone', ['--tls-verify-peer']],
   ])('%s exits with status 2', async (_, args) => {
     const { folder } = await keys();
-    const { status } = await disktool(['serve', '--memory', '1M', '--socket', join(folder, 's'), ...args]);
+    const { status } = await disktoolHere(['serve', '--memory', '1M', '--socket', join(folder, 's'), ...args]);
     expect(status).toBe(2);
   });
 });

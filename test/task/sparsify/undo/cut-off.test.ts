@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { copyFile, open, readFile, stat, truncate } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { expect } from 'vitest';
 import { RangeSet } from '../../../../src/binary/range-set.js';
 import { sparsify } from '../../../../src/task/sparsify/sparsify.js';
@@ -9,6 +9,7 @@ import { restore } from '../../../../src/task/sparsify/undo/restore.js';
 import { digestOutside, guestDiskPrograms, makeGuestDisk } from '../../../support/guest-disk.js';
 import { needs } from '../../../support/needs.js';
 import { attempt, run } from '../../../support/run.js';
+import { sharedFolder, temporaryFolder } from '../../../support/temporary.js';
 
 const it = needs({ programs: guestDiskPrograms });
 const MiB = 1 << 20;
@@ -20,10 +21,20 @@ interface Moment {
   readonly undoSize: number;
 }
 
-/** Sparsifies a guest disk, with a copy of the image at each moment at which something has just been given back. */
-async function watched() {
-  const disk = await makeGuestDisk();
-  const folder = dirname(disk.image);
+/**
+ * A guest disk that was sparsified, with a copy of the image at each moment at which something had just been given back.
+ * Made once; a test changes copies of it, {@link copied}.
+ */
+function watched(): ReturnType<typeof watch> {
+  watching ??= watch();
+  return watching;
+}
+
+let watching: ReturnType<typeof watch> | undefined;
+
+async function watch() {
+  const folder = await sharedFolder();
+  const disk = await makeGuestDisk({ in: folder });
   const [original, undo] = [join(folder, 'original.img'), join(folder, 'guest.undo')];
   const copy = (from: string, to: string) => spawnSync('cp', ['--sparse=always', from, to]);
   await run('cp', ['--sparse=never', disk.image, original]);
@@ -39,9 +50,14 @@ async function watched() {
   return { disk, original, undo, moments };
 }
 
+async function copied(path: string, copy: string): Promise<string> {
+  await run('cp', ['--sparse=always', path, copy]);
+  return copy;
+}
+
 /** The undo file as a kill would have left it. */
-async function cutAt(undo: string, size: number): Promise<string> {
-  const cut = `${undo}.cut`;
+async function cutAt(undo: string, size: number, folder: string): Promise<string> {
+  const cut = join(folder, 'undo');
   await copyFile(undo, cut);
   await truncate(cut, size);
   return cut;
@@ -59,16 +75,19 @@ async function invert(path: string, at: number): Promise<void> {
 
 it('whatever had been given back when the work was cut off comes back', async () => {
   const { original, undo, moments } = await watched();
+  const folder = await temporaryFolder();
   expect(new Set(moments.map(({ undoSize }) => undoSize)).size).toBeGreaterThanOrEqual(3);
   for (const { image, undoSize } of moments.slice(1)) {
-    const report = await restore(await cutAt(undo, undoSize), image, {}, {});
+    const again = await copied(image, join(folder, 'image'));
+    const report = await restore(await cutAt(undo, undoSize, folder), again, {}, {});
     expect(report.complete).toBe(false);
-    await run('cmp', [image, original]);
+    await run('cmp', [again, original]);
   }
 });
 
 it('a last record that is not whole is of what was not given back, wherever it was torn', async () => {
   const { original, undo, moments } = await watched();
+  const folder = await temporaryFolder();
   // The last moment before each batch: what the batch was to keep is still there.
   const ends = moments.filter(({ undoSize }, i) => moments[i + 1]?.undoSize !== undoSize);
   const sizes = [...ends.map(({ undoSize }) => undoSize), (await stat(undo)).size];
@@ -78,9 +97,8 @@ it('a last record that is not whole is of what was not given back, wherever it w
     // A restore that comes after another finds all in its place: the image is copied for each.
     for (const cut of [1, 128, 511, Math.floor((next - undoSize) / 2), next - undoSize - 1]) {
       if (undoSize + cut >= next) continue;
-      const again = `${image}.again`;
-      await run('cp', ['--sparse=always', image, again]);
-      const { complete } = await restore(await cutAt(undo, undoSize + cut), again, {}, {});
+      const again = await copied(image, join(folder, 'image'));
+      const { complete } = await restore(await cutAt(undo, undoSize + cut, folder), again, {}, {});
       // Of the record of the end, what follows its first bytes says nothing.
       expect(complete).toBe(i === ends.length - 1 && cut >= 128);
       await run('cmp', [again, original]);
@@ -90,12 +108,13 @@ it('a last record that is not whole is of what was not given back, wherever it w
 
 it('a file that was cut off before its first part is whole puts nothing back, and says so or is no undo file', async () => {
   const { disk, undo, moments } = await watched();
+  const folder = await temporaryFolder();
   const [before, first] = moments;
   const untouched = before?.image ?? '';
   const digest = await digestOutside(untouched, RangeSet.empty);
   const log = MiB + (await stat(disk.image)).size;
   for (const size of [0, 100, 511, 512, MiB, log, log + 64, log + 700, (first?.undoSize ?? 0) + 1, log + 1024]) {
-    const cut = await cutAt(undo, size);
+    const cut = await cutAt(undo, size, folder);
     const outcome = await restore(cut, untouched, {}, {}).catch((error: unknown) => error);
     if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'CORRUPT' });
     else expect(outcome).toMatchObject({ restored: 0n, complete: false });
@@ -104,9 +123,12 @@ it('a file that was cut off before its first part is whole puts nothing back, an
 });
 
 it('a record that is damaged, with whole ones behind it, is no cut: nothing is put back', async () => {
-  const { disk, undo } = await watched();
-  const log = MiB + (await stat(disk.image)).size;
-  const before = await digestOutside(disk.image, RangeSet.empty);
+  const made = await watched();
+  const folder = await temporaryFolder();
+  const image = await copied(made.disk.image, join(folder, 'image'));
+  const undo = await copied(made.undo, join(folder, 'undo'));
+  const log = MiB + (await stat(image)).size;
+  const before = await digestOutside(image, RangeSet.empty);
   const bytes = (await readFile(undo)).subarray(log);
   const records: number[] = [];
   for (let at = 0; at < bytes.length; at += 512)
@@ -114,21 +136,24 @@ it('a record that is damaged, with whole ones behind it, is no cut: nothing is p
   expect(records.length).toBeGreaterThanOrEqual(5);
   for (const record of records.slice(0, -1)) {
     await invert(undo, log + record + 140);
-    await expect(restore(undo, disk.image, {}, {})).rejects.toMatchObject({ code: 'CORRUPT' });
+    await expect(restore(undo, image, {}, {})).rejects.toMatchObject({ code: 'CORRUPT' });
     await invert(undo, log + record + 140);
   }
-  expect(await digestOutside(disk.image, RangeSet.empty)).toBe(before);
-  expect(await restore(undo, disk.image, {}, {})).toMatchObject({ complete: true });
+  expect(await digestOutside(image, RangeSet.empty)).toBe(before);
+  expect(await restore(undo, image, {}, {})).toMatchObject({ complete: true });
 });
 
 it('a piece that is damaged is told before anything is put back', async () => {
-  const { disk, original, undo } = await watched();
-  const before = await digestOutside(disk.image, RangeSet.empty);
-  const { stdout } = await attempt('cmp', [disk.image, original]);
+  const made = await watched();
+  const folder = await temporaryFolder();
+  const image = await copied(made.disk.image, join(folder, 'image'));
+  const undo = await copied(made.undo, join(folder, 'undo'));
+  const before = await digestOutside(image, RangeSet.empty);
+  const { stdout } = await attempt('cmp', [image, made.original]);
   await invert(undo, MiB + Number(/byte (\d+)/.exec(stdout)?.[1]) - 1);
-  await expect(restore(undo, disk.image, {}, {})).rejects.toMatchObject({
+  await expect(restore(undo, image, {}, {})).rejects.toMatchObject({
     code: 'CORRUPT',
     message: expect.stringContaining('undo piece at byte'),
   });
-  expect(await digestOutside(disk.image, RangeSet.empty)).toBe(before);
+  expect(await digestOutside(image, RangeSet.empty)).toBe(before);
 });
