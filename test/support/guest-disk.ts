@@ -26,10 +26,15 @@ const originals = new Map<string, Promise<GuestDisk>>();
 
 /**
  * A GPT disk as it looks after some use: ext4 on /dev/sda1 with files kept and files deleted, swap on /dev/sda2, every
- * block written once.
+ * block written once. Every disk of one guest is the same, byte for byte.
  */
-export async function makeGuestDisk({ features = '', size = 96 * MiB, in: folder = '' } = {}): Promise<GuestDisk> {
-  const key = `${features} ${size}`;
+export async function makeGuestDisk({
+  features = '',
+  size = 96 * MiB,
+  in: folder = '',
+  guest = 'one',
+} = {}): Promise<GuestDisk> {
+  const key = `${features} ${size} ${guest}`;
   const making = originals.get(key) ?? makeOriginal(features, size);
   originals.set(key, making);
   const original = await making;

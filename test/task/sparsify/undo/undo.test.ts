@@ -27,8 +27,8 @@ interface Undone extends GuestDisk {
   readonly undo: string;
 }
 
-async function sparsified(options: SparsifyOptions = {}): Promise<Undone> {
-  const disk = await makeGuestDisk({ size: 64 * MiB });
+async function sparsified(options: SparsifyOptions = {}, guest = 'one'): Promise<Undone> {
+  const disk = await makeGuestDisk({ size: 64 * MiB, guest });
   const folder = dirname(disk.image);
   const [original, undo] = [join(folder, 'original.img'), join(folder, 'guest.undo')];
   await run('cp', ['--sparse=never', disk.image, original]);
@@ -154,7 +154,7 @@ it('bytes that were given back and hold something now are refused, kept or not, 
 
 it('a disk of another size, and the disk of another guest, are refused', async () => {
   const disk = await sparsified();
-  const other = await sparsified();
+  const other = await sparsified({}, 'another');
   await expect(restore(disk.undo, other.image, {}, {})).rejects.toMatchObject({ facts: { reason: 'changed-in-use' } });
   await run('truncate', ['-s', '+4096', disk.image]);
   await expect(putBack(disk)).rejects.toMatchObject({ code: 'UNSAFE', facts: { reason: 'other-disk' } });
