@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { allocated, makeGuestDisk, rootOffset } from './guest-disk.mjs';
-import { benchFolder, compare, disktoolCommand, has, sh, wantedSuites } from './measure.mjs';
+import { benchFolder, compare, disktoolCommand, has, hasGuestfish, sh, wantedSuites } from './measure.mjs';
 
 const suites = { metadata, 'free-space': freeSpace, sparsify, copy, convert, download, files };
 const wanted = wantedSuites(suites);
@@ -47,7 +47,7 @@ function freeSpace() {
     'disktool sparsify --dry-run': ours,
     ...(has('dumpe2fs') && { dumpe2fs: { command: `dumpe2fs ${large}` } }),
     ...(has('e2image') && { e2image: { prepare: freshOutput, command: `e2image ${large} ${out}` } }),
-    ...(has('guestfish') && {
+    ...(hasGuestfish() && {
       'guestfish df': { command: `guestfish --ro -a ${large} run : mount-ro /dev/sda / : df` },
     }),
   });
@@ -176,7 +176,7 @@ function files() {
           command: `${byMount} find ${mountPoint} -type f -exec filefrag -e {} + > /dev/null`,
         },
       }),
-    ...(has('guestfish') && {
+    ...(hasGuestfish() && {
       'guestfish find': { command: `guestfish --ro -a ${disk} run : mount-ro /dev/sda / : find / > /dev/null` },
     }),
   };

@@ -35,6 +35,14 @@ export function has(program) {
   return process.env.PATH.split(delimiter).some((folder) => existsSync(join(folder, program)));
 }
 
+/** Whether guestfish is installed and its appliance starts, for which it needs a kernel; which it builds before, once. */
+export function hasGuestfish() {
+  if (!has('guestfish')) return false;
+  const { status, stderr } = spawnSync('guestfish', ['--ro', '--add', '/dev/null', 'run'], { encoding: 'utf8' });
+  if (status !== 0) console.log(`guestfish is left out: ${stderr.trim().split('\n')[0]}`);
+  return status === 0;
+}
+
 /** Runs a shell command that must succeed, and returns what it printed. */
 export function sh(command) {
   return checked(command, ['sh', '-ec', command]).stdout;
