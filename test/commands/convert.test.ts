@@ -98,7 +98,7 @@ for (const signal of ['SIGKILL', 'SIGINT'] as const) {
 async function killed(signal: 'SIGKILL' | 'SIGINT'): Promise<void> {
   const { folder, source } = await rawImage(Buffer.concat([noise(24 << 20), text(8 << 20)]));
   const kinds = [[], ['--compress', 'zlib'], ['--compress', 'zstd']];
-  // What SIGINT ends in good order, SIGKILL ends anyhow: of the same three.
+  // SIGKILL, the harder of the two, meets all three.
   const tried = signal === 'SIGKILL' || nightly ? kinds : kinds.slice(1, 2);
   for (const [i, compress] of tried.entries()) {
     const outputs = await mkdtemp(join(folder, `out-${i}-`));
