@@ -95,7 +95,7 @@ describe('a logical volume stands wherever a partition does', () => {
       );
       expect(group.images[0].volumes.map(({ free }: Record<string, unknown>) => free)).toEqual([0, 0, 0, 0]);
     }
-    const unknown = await disktool(['sparsify', '-n', '--ignore', 'vg-1', disk.image]);
+    const unknown = await disktoolHere(['sparsify', '-n', '--ignore', 'vg-1', disk.image]);
     expect([unknown.status, unknown.stderr]).toEqual([2, expect.stringContaining('"vg-1" names no device')]);
     await answer('copy', '--sparsify', disk.image, `${out}.copy`);
     await answer('download', '--force', `${out}.copy`, '/dev/vg-0/root', out);
