@@ -1,4 +1,5 @@
 import { toNumber } from '../../binary/convert.js';
+import { atLeast } from './columns.js';
 
 /**
  * What a range of a disk belongs to: the whole device, a partition, a file, a directory, metadata of a filesystem, swap,
@@ -56,20 +57,19 @@ export class MapLines implements Iterable<MapLine> {
       this.#text = grown;
     }
     path.copy(this.#text, start);
-    if (this.#paths + 1 >= this.#textStarts.length) this.#textStarts = grow(this.#textStarts, Float64Array);
+    this.#textStarts = atLeast(this.#textStarts, this.#paths + 2, Float64Array);
     this.#textStarts[this.#paths + 1] = end;
     return this.#paths++;
   }
 
   /** @throws {DiskError} UNSUPPORTED past 2^53 bytes */
   add(kind: LineKind, device: string, start: bigint, length: bigint, path: number = none): void {
-    if (this.#count === this.#kinds.length) {
-      this.#starts = grow(this.#starts, Float64Array);
-      this.#ends = grow(this.#ends, Float64Array);
-      this.#kinds = grow(this.#kinds, Uint8Array);
-      this.#deviceOf = grow(this.#deviceOf, Uint16Array);
-      this.#pathOf = grow(this.#pathOf, Uint32Array);
-    }
+    const count = this.#count + 1;
+    this.#starts = atLeast(this.#starts, count, Float64Array);
+    this.#ends = atLeast(this.#ends, count, Float64Array);
+    this.#kinds = atLeast(this.#kinds, count, Uint8Array);
+    this.#deviceOf = atLeast(this.#deviceOf, count, Uint16Array);
+    this.#pathOf = atLeast(this.#pathOf, count, Uint32Array);
     const at = this.#count++;
     this.#starts[at] = toNumber(start, { field: 'offset' });
     this.#ends[at] = toNumber(start + length, { field: 'offset' });
@@ -115,15 +115,4 @@ export class MapLines implements Iterable<MapLine> {
     const known = this.#devices.lastIndexOf(device);
     return known === -1 ? this.#devices.push(device) - 1 : known;
   }
-}
-
-interface Column<T> {
-  readonly length: number;
-  set(from: T): void;
-}
-
-function grow<T extends Column<T>>(column: T, Type: new (length: number) => T): T {
-  const grown = new Type(column.length * 2);
-  grown.set(column);
-  return grown;
 }
