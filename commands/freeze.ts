@@ -1,9 +1,10 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { durationFlag } from '../src/cli/flags.js';
-import { formatDuration } from '../src/cli/quantities.js';
+import { freezeFlags, hooksOf, inSeconds } from '../src/cli/freeze-flags.js';
+import { describeStatus } from '../src/cli/view/freeze-status.js';
 import { DiskError } from '../src/error/disk-error.js';
 import { type FreezeResult, freeze } from '../src/task/freeze.js';
+import { type FreezeStatus, freezeStatus } from '../src/task/freeze-status.js';
 
 export default class Freeze extends BaseCommand<typeof Freeze> {
   static override summary = 'hold mounted filesystems still, for a consistent snapshot';
@@ -12,7 +13,9 @@ export default class Freeze extends BaseCommand<typeof Freeze> {
 
 With a command after "--": freezes, runs the command, and thaws whatever happens, also when disktool is killed. The status is the command's; 128 + n when signal n ended it; 124 when the time was up first (then it is thawed, and the command gets SIGTERM, and SIGKILL 10 s later); 1 when something could not be thawed.
 
-Several filesystems are frozen in an order that cannot block: inner ones first, thawed in reverse.`;
+Several filesystems are frozen in an order that cannot block: inner ones first, thawed in reverse.
+
+--status asks which are frozen: those that disktool has frozen, those that are named, or with --all every one. The kernel tells only who freezes: where that succeeds it is undone at once, by a guard.`;
   static override examples = [
     {
       description: 'Take an LVM snapshot of a filesystem at rest',
@@ -22,46 +25,66 @@ Several filesystems are frozen in an order that cannot block: inner ones first, 
       description: 'The same by hand: thaw fails if it took longer than two minutes',
       command: '<%= config.bin %> freeze /srv --timeout 2m && take-snapshot && <%= config.bin %> thaw /srv',
     },
+    {
+      description: 'Have a database write out what it holds before, and go on after',
+      command: '<%= config.bin %> freeze /srv --hooks /etc/qemu/fsfreeze-hook.d -- take-snapshot',
+    },
+    { description: 'See what is frozen', command: '<%= config.bin %> freeze --status /srv' },
   ];
   static override enableJsonFlag = true;
   static override takesCommand = true;
-  static override usage = 'freeze MOUNT... [--timeout TIME] [--force] [--json] [-- COMMAND...]';
+  static override usage =
+    'freeze MOUNT...|--all [--timeout TIME] [--hooks DIR] [--force] [--status] [--json] [-- COMMAND...]';
   static override args = {
-    mount: Args.string({ description: 'the mount points', required: true, multiple: true, ignoreStdin: true }),
+    mount: Args.string({ description: 'the mount points', multiple: true, ignoreStdin: true }),
   };
 
   static override flags = {
-    timeout: durationFlag({
-      summary: 'thaw by itself after this time; 0: never',
-      default: 60_000,
-      defaultHelp: async () => '60s',
+    all: Flags.boolean({
+      summary: 'every filesystem that can be frozen, but the root',
+      description: 'On block devices, and writable; kinds of filesystem that cannot be frozen are left out.',
     }),
-    force: Flags.boolean({
-      char: 'f',
-      summary: 'freeze also the root filesystem, or one that disktool needs itself',
-      description: 'Whoever writes to it waits, which may be the shell that you would thaw it with.',
-    }),
+    status: Flags.boolean({ summary: 'say what is frozen, and freeze nothing' }),
+    ...freezeFlags,
   };
 
-  async run(): Promise<FreezeResult> {
-    const { timeout, force } = this.flags;
+  async run(): Promise<FreezeResult | FreezeStatus> {
+    const { all, status, force } = this.flags;
+    const { mount = [] } = this.args;
     const command = this.commandLine;
     if (command?.length === 0) throw new DiskError('USAGE', 'no command after "--"');
-    const result = await freeze({ mountPoints: this.args.mount, timeout, force, command }, this.context);
-    if (result.command !== undefined) {
-      this.status = result.command.status;
-      if (result.command.timedOut) {
+    if (all && mount.length > 0) throw new DiskError('USAGE', '--all and MOUNT do not go together');
+    if (status && command !== undefined) throw new DiskError('USAGE', '--status runs no command');
+    if (status) return await this.#status(all ? 'all' : mount.length > 0 ? mount : 'recorded');
+    if (!all && mount.length === 0) throw new DiskError('USAGE', 'MOUNT missing: name mount points, or --all');
+    const { timeout } = this.flags;
+    const options = {
+      mountPoints: all ? ('all' as const) : mount,
+      timeout,
+      force,
+      hooks: hooksOf(this.flags),
+      command,
+    };
+    const result = await freeze(options, this.context);
+    this.#report(result);
+    return result;
+  }
+
+  async #status(mountPoints: readonly string[] | 'all' | 'recorded'): Promise<FreezeStatus> {
+    const status = await freezeStatus({ mountPoints, force: this.flags.force }, this.context);
+    if (!this.jsonEnabled()) this.log(describeStatus(status));
+    return status;
+  }
+
+  #report({ frozen, timeout, command }: FreezeResult): void {
+    if (command !== undefined) {
+      this.status = command.status;
+      if (command.timedOut) {
         this.complain(`thawed after ${inSeconds(timeout)}, before the command was done: what it saw is not consistent`);
       }
     } else if (!this.jsonEnabled()) {
       const until = timeout === 0 ? `stays so until "disktool thaw"` : `thaws by itself in ${inSeconds(timeout)}`;
-      for (const mountPoint of result.frozen) this.log(`${mountPoint}: frozen, ${until}`);
+      for (const mountPoint of frozen) this.log(`${mountPoint}: frozen, ${until}`);
     }
-    return result;
   }
-}
-
-/** Up to two minutes in seconds, as timeouts are spoken of. */
-function inSeconds(time: number): string {
-  return time >= 1000 && time <= 120_000 ? `${Math.round(time / 1000)} s` : formatDuration(time);
 }

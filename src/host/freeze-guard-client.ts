@@ -1,38 +1,67 @@
 import { DiskError, type ErrorCode } from '../error/disk-error.js';
 import { compiledFile } from './compiled.js';
-import { type GuardCommand, type GuardEvent, type GuardTask, parseEvent } from './freeze-guard-protocol.js';
+import {
+  type GuardCommand,
+  type GuardEvent,
+  type GuardTask,
+  parseEvent,
+  type ThawCause,
+} from './freeze-guard-protocol.js';
 import { type Helper, startHelper } from './process.js';
 
 /** How a guard ended. */
 export interface GuardEnd {
   /** Why it thawed; `gone`: it was killed, and nobody thaws any more. */
-  readonly why: Extract<GuardEvent, { event: 'thawed' }>['why'] | 'gone';
+  readonly why: ThawCause | 'gone';
   /** What it could not thaw, and why. */
   readonly stuck: readonly string[];
+  /** What went wrong with the hooks that it called afterwards, in words. */
+  readonly complaints: readonly string[];
 }
 
 /** A guard at work: what it was given is frozen. */
 export interface Guard {
+  /** The names of what is frozen, in the order in which it was. */
+  readonly names: readonly string[];
   /** Settles when it ends without having been told to stand down. */
   readonly ended: Promise<GuardEnd>;
   /** Lets it go on alone. */
   release(): Promise<void>;
   /** Everything has been thawed: it ends. */
-  standDown(): Promise<void>;
+  standDown(): Promise<GuardEnd>;
   /** Has it thaw at once. */
   thaw(): Promise<GuardEnd>;
 }
 
-const codes: readonly ErrorCode[] = ['BUSY', 'UNSUPPORTED', 'IO', 'NOT_FOUND', 'READ_ONLY', 'CANCELLED'];
+const codes: readonly ErrorCode[] = [
+  'BUSY',
+  'UNSUPPORTED',
+  'UNSAFE',
+  'PROTOCOL',
+  'IO',
+  'NOT_FOUND',
+  'READ_ONLY',
+  'CANCELLED',
+];
 
 /**
  * Freezes mounts under a guard of their own, in the order given: all of them, or none.
  *
  * @throws {DiskError} what the first one that could not be frozen met; CANCELLED
  */
-export async function freezeUnderGuard(task: GuardTask, signal?: AbortSignal): Promise<Guard> {
+export function freezeUnderGuard(task: GuardTask, signal?: AbortSignal): Promise<Guard> {
+  return startGuard(compiledFile(import.meta.url, 'freeze-guard.js'), task, signal);
+}
+
+/**
+ * Starts a guard and waits until it has frozen what it was told to.
+ *
+ * @param file the guard's program
+ * @throws {DiskError} what it met; CANCELLED
+ */
+export async function startGuard(file: string, task: object, signal?: AbortSignal): Promise<Guard> {
   if (signal?.aborted) throw DiskError.cancelled(signal);
-  const helper = startHelper(compiledFile(import.meta.url, 'freeze-guard.js'), JSON.stringify(task));
+  const helper = startHelper(file, JSON.stringify(task));
   const link = new GuardLink(helper);
   const cancel = () => link.send('thaw');
   signal?.addEventListener('abort', cancel, { once: true });
@@ -63,6 +92,7 @@ class GuardLink implements Guard {
   readonly ended: Promise<GuardEnd>;
   readonly frozen: Promise<'frozen'>;
   readonly #released: Promise<void>;
+  #names: readonly string[] = [];
   #tellReleased = () => {};
   #tellFrozen: (state: 'frozen') => void = () => {};
   #failFrozen: (error: DiskError) => void = () => {};
@@ -80,6 +110,10 @@ class GuardLink implements Guard {
     this.ended = this.#listen();
   }
 
+  get names(): readonly string[] {
+    return this.#names;
+  }
+
   send(command: GuardCommand): void {
     this.#helper.send(command);
   }
@@ -91,10 +125,11 @@ class GuardLink implements Guard {
     if (end !== undefined) throw new DiskError('IO', 'the freeze guard ended before its time: nothing is frozen now');
   }
 
-  async standDown(): Promise<void> {
+  async standDown(): Promise<GuardEnd> {
     this.send('stand-down');
-    await this.ended;
+    const end = await this.ended;
     this.#helper.detach();
+    return end;
   }
 
   async thaw(): Promise<GuardEnd> {
@@ -105,14 +140,16 @@ class GuardLink implements Guard {
   }
 
   async #listen(): Promise<GuardEnd> {
-    let end: GuardEnd = { why: 'gone', stuck: [] };
+    let end: GuardEnd = { why: 'gone', stuck: [], complaints: [] };
     try {
       for await (const line of this.#helper.lines) {
         const said = parseEvent(line);
-        if (said?.event === 'frozen') this.#tellFrozen('frozen');
-        else if (said?.event === 'released') this.#tellReleased();
+        if (said?.event === 'frozen') {
+          this.#names = said.frozen;
+          this.#tellFrozen('frozen');
+        } else if (said?.event === 'released') this.#tellReleased();
         else if (said?.event === 'failed') this.#failFrozen(failure(said));
-        else if (said?.event === 'thawed') end = { why: said.why, stuck: said.stuck };
+        else if (said?.event === 'thawed') end = said;
       }
     } catch {
       // A pipe that breaks is one that ends.
@@ -123,7 +160,8 @@ class GuardLink implements Guard {
 }
 
 function failure(said: Extract<GuardEvent, { event: 'failed' }>): DiskError {
-  const { message, errno, device, stuck } = said;
+  const { errno, device, reason, stuck, complaints } = said;
+  const message = [said.message, ...complaints].join('; ');
   if (stuck.length > 0) return stillFrozen([...stuck, message]);
-  return new DiskError(codes.find((code) => code === said.code) ?? 'IO', message, { errno, device });
+  return new DiskError(codes.find((code) => code === said.code) ?? 'IO', message, { errno, device, reason });
 }

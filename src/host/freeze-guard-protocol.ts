@@ -1,20 +1,29 @@
+import type { HookTask } from './freeze-hooks.js';
 import type { ThawReason } from './freeze-record.js';
 
-/** What the guard and whoever started it say to each other: one JSON document a line. */
+/** What a guard and whoever started it say to each other: one JSON document a line. */
 
-/** The guard's one argument. */
+/** The one argument of the guard of mounts. */
 export interface GuardTask {
   /** In the order in which they are frozen; thawed in reverse. */
   readonly mounts: readonly GuardedMount[];
   /** Milliseconds; 0: never. */
   readonly timeout: number;
+  readonly hooks?: HookTask | undefined;
+  /** Only to see whether it can be frozen: what is known of an earlier freeze stays known. */
+  readonly probe?: boolean | undefined;
 }
 
 export interface GuardedMount {
   readonly id: number;
   readonly device: string;
   readonly mountPoint: string;
+  /** Left out where its kind cannot be frozen. */
+  readonly optional?: boolean | undefined;
 }
+
+/** Why something is thawed: of a guard's own accord, because it was asked to, or somebody else has done it. */
+export type ThawCause = ThawReason | 'asked' | 'done';
 
 /** To the guard, on its standard input. */
 export type GuardCommand =
@@ -27,19 +36,27 @@ export type GuardCommand =
 
 /** From the guard, on its standard output. */
 export type GuardEvent =
-  | { readonly event: 'frozen'; readonly memoryLocked: boolean }
-  /** One could not be frozen; the others are thawed again, but those of `stuck`. */
+  /** By the names of what is. */
+  | { readonly event: 'frozen'; readonly frozen: readonly string[] }
+  /** Something could not be frozen; what was is thawed again, but that of `stuck`. */
   | {
       readonly event: 'failed';
       readonly code: string;
       readonly message: string;
       readonly errno?: string | undefined;
       readonly device?: string | undefined;
+      readonly reason?: string | undefined;
       readonly stuck: readonly string[];
+      readonly complaints: readonly string[];
     }
   | { readonly event: 'released' }
-  /** The guard has thawed. `stuck`: what it could not thaw, and why. */
-  | { readonly event: 'thawed'; readonly why: ThawReason | 'asked'; readonly stuck: readonly string[] };
+  /** The guard has thawed. `stuck`: what it could not thaw, and why; `complaints`: of hooks. */
+  | {
+      readonly event: 'thawed';
+      readonly why: ThawCause;
+      readonly stuck: readonly string[];
+      readonly complaints: readonly string[];
+    };
 
 export function parseTask(text: string): GuardTask {
   const value: unknown = JSON.parse(text);
@@ -69,14 +86,16 @@ export function parseEvent(line: string): GuardEvent | undefined {
 
 function isEvent(value: unknown): value is GuardEvent {
   if (typeof value !== 'object' || value === null || !('event' in value)) return false;
+  const lists = (...names: string[]) => names.every((name) => Array.isArray(Reflect.get(value, name)));
   switch (value.event) {
-    case 'frozen':
     case 'released':
       return true;
+    case 'frozen':
+      return lists('frozen');
     case 'failed':
-      return 'message' in value && typeof value.message === 'string' && 'stuck' in value && Array.isArray(value.stuck);
+      return 'message' in value && typeof value.message === 'string' && lists('stuck', 'complaints');
     case 'thawed':
-      return 'why' in value && typeof value.why === 'string' && 'stuck' in value && Array.isArray(value.stuck);
+      return 'why' in value && typeof value.why === 'string' && lists('stuck', 'complaints');
     default:
       return false;
   }

@@ -12,6 +12,12 @@ export type ThawReason =
   /** It was told to end. */
   | 'signal';
 
+export interface Thawed {
+  readonly why: ThawReason | 'asked';
+  readonly at: number;
+  readonly complaints?: readonly string[] | undefined;
+}
+
 /** What is known of a freeze, kept under /run where `thaw` finds it: one file a filesystem. */
 export interface FreezeRecord {
   /** `major:minor` of the filesystem. */
@@ -22,8 +28,12 @@ export interface FreezeRecord {
   readonly guard: { readonly pid: number; readonly startTime: string };
   /** Milliseconds; 0: never. */
   readonly timeout: number;
-  /** Set once the guard has thawed it: why, and when, in milliseconds since 1970. */
-  readonly thawed?: { readonly why: ThawReason; readonly at: number } | undefined;
+  /** When it was frozen: milliseconds since 1970. */
+  readonly frozenAt?: number | undefined;
+  /** Whether the guard calls hooks after the thaw, which takes longer than a moment. */
+  readonly hooks?: boolean | undefined;
+  /** Set once it is thawed: why, and when, in milliseconds since 1970; and what went wrong with the hooks after it. */
+  readonly thawed?: Thawed | undefined;
 }
 
 /** /run/disktool for root, else a folder of the user's own; undefined when there is neither. */
@@ -32,6 +42,8 @@ export function recordFolder(): string | undefined {
   const { XDG_RUNTIME_DIR: own } = process.env;
   return own?.startsWith('/') === true ? join(own, 'disktool') : undefined;
 }
+
+const fileName = /^frozen-\d+-\d+\.json$/;
 
 function recordPath(device: string): string | undefined {
   const folder = recordFolder();
@@ -66,12 +78,21 @@ export function findRecord(mount: Pick<Mount, 'id' | 'device' | 'mountPoint'>): 
   return record?.mountId === mount.id && record.mountPoint === mount.mountPoint ? record : undefined;
 }
 
+/** All the records that there are, of whatever is mounted now and of what was. */
+export function allRecords(): FreezeRecord[] {
+  const folder = recordFolder();
+  if (folder === undefined || !existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => fileName.test(name))
+    .flatMap((name) => readRecord(join(folder, name)) ?? []);
+}
+
 /** Removes the records of what is mounted no more. */
 export function pruneRecords(mounts: readonly Mount[]): void {
   const folder = recordFolder();
   if (folder === undefined || !existsSync(folder)) return;
   for (const name of readdirSync(folder)) {
-    if (!/^frozen-\d+-\d+\.json$/.test(name)) continue;
+    if (!fileName.test(name)) continue;
     const record = readRecord(join(folder, name));
     const guarded = record !== undefined && isAlive(record.guard);
     const mounted = mounts.some(({ id, device }) => id === record?.mountId && device === record.device);

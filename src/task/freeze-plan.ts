@@ -4,6 +4,7 @@ import { DiskError } from '../error/disk-error.js';
 import { fsfreezeProgram } from '../host/freeze.js';
 import { findRecord, isAlive, recordFolder } from '../host/freeze-record.js';
 import { type Mount, mountAt, mountOf, readMounts, standsOn } from '../host/mounts.js';
+import { freezableMounts } from './freezable-mounts.js';
 
 /**
  * Decides what is frozen, and in which order: what lies inside another, or on a loop device whose file the other holds,
@@ -16,17 +17,36 @@ import { type Mount, mountAt, mountOf, readMounts, standsOn } from '../host/moun
  */
 export function planFreeze(paths: readonly string[], force: boolean): Mount[] {
   const mounts = readMounts();
-  const wanted = new Map<string, Mount>();
-  for (const path of paths) {
-    const mount = mountAt(path, mounts);
-    if (!wanted.has(mount.device)) wanted.set(mount.device, mount);
+  return plan(
+    paths.map((path) => mountAt(path, mounts)),
+    mounts,
+    force,
+  );
+}
+
+/**
+ * The same for every filesystem that can be frozen, but the root and what that stands on.
+ *
+ * @throws {DiskError} NOT_FOUND there is none; UNSAFE needed by this program; BUSY
+ */
+export function planAll(force: boolean, mounts: readonly Mount[] = readMounts()): Mount[] {
+  const wanted = freezableMounts(mounts);
+  if (wanted.length === 0) {
+    throw new DiskError('NOT_FOUND', 'no filesystem is mounted that could be frozen, besides the root');
   }
+  return plan(wanted, mounts, force);
+}
+
+function plan(named: readonly Mount[], mounts: readonly Mount[], force: boolean): Mount[] {
+  const wanted = new Map<string, Mount>();
+  for (const mount of named) if (!wanted.has(mount.device)) wanted.set(mount.device, mount);
   if (!force) refuseNeeded([...wanted.values()], mounts);
   for (const mount of wanted.values()) refuseOnFrozen(mount, mounts);
   return inOrder([...wanted.values()], mounts);
 }
 
-function refuseNeeded(wanted: readonly Mount[], mounts: readonly Mount[]): void {
+/** @throws {DiskError} UNSAFE when this program needs one of them itself */
+export function refuseNeeded(wanted: readonly Mount[], mounts: readonly Mount[]): void {
   for (const [what, path] of neededPaths()) {
     const holder = mountOf(existing(path), mounts);
     if (holder === undefined) continue;
@@ -83,8 +103,12 @@ function existing(path: string): string {
   }
 }
 
-/** To freeze a filesystem is to write it out: that would wait for a frozen one below it. */
-function refuseOnFrozen(mount: Mount, mounts: readonly Mount[]): void {
+/**
+ * To freeze a filesystem is to write it out: that would wait for a frozen one below it.
+ *
+ * @throws {DiskError} BUSY
+ */
+export function refuseOnFrozen(mount: Mount, mounts: readonly Mount[]): void {
   for (const below of standsOn(mount, mounts).slice(1)) {
     const record = findRecord(below);
     if (record === undefined || record.thawed !== undefined || !isAlive(record.guard)) continue;
@@ -94,7 +118,8 @@ function refuseOnFrozen(mount: Mount, mounts: readonly Mount[]): void {
   }
 }
 
-function inOrder(wanted: readonly Mount[], mounts: readonly Mount[]): Mount[] {
+/** Inner ones first. */
+export function inOrder(wanted: readonly Mount[], mounts: readonly Mount[]): Mount[] {
   const below = new Map(wanted.map((mount) => [mount.id, devicesBelow(mount, mounts)]));
   const ordered: Mount[] = [];
   for (let rest = [...wanted]; rest.length > 0; ) {

@@ -1,16 +1,19 @@
-import { freezeUnderGuard } from '../host/freeze-guard-client.js';
-import { pruneRecords } from '../host/freeze-record.js';
-import { readMounts } from '../host/mounts.js';
+import type { HookTask } from '../host/freeze-hooks.js';
 import type { TaskContext } from './context.js';
 import { type CommandResult, runFrozen } from './freeze-command.js';
-import { planFreeze } from './freeze-plan.js';
+import { planAll, planFreeze } from './freeze-plan.js';
+import type { Held } from './held.js';
+import { holdMounts } from './hold-mounts.js';
 
 export interface FreezeOptions {
-  readonly mountPoints: readonly string[];
+  /** Mount points; `all`: of every filesystem that can be frozen, but the root. */
+  readonly mountPoints: readonly string[] | 'all';
   /** Milliseconds after which it thaws by itself; 0: never. */
   readonly timeout: number;
-  /** Also the root filesystem, or one that this program needs itself. */
+  /** Also the root filesystem where it is named, or one that this program needs itself. */
   readonly force?: boolean | undefined;
+  /** Called before and after. */
+  readonly hooks?: HookTask | undefined;
   /** Run while it is frozen; it is thawed when this has ended. */
   readonly command?: readonly string[] | undefined;
 }
@@ -29,22 +32,27 @@ export interface FreezeResult {
  * time is up, whatever has become of us; with a command, also as soon as we are gone.
  *
  * @throws {DiskError} NOT_FOUND no mount point, no such command; BUSY; UNSUPPORTED; UNSAFE; IO, with the reason
- * `still-frozen` when something could not be thawed; CANCELLED
+ * `still-frozen` when something could not be thawed, `hook` when a hook failed; CANCELLED
  */
 export async function freeze(options: FreezeOptions, context: TaskContext = {}): Promise<FreezeResult> {
-  const { timeout, command } = options;
-  const mounts = planFreeze(options.mountPoints, options.force === true);
-  pruneRecords(readMounts());
-  const frozen = mounts.map(({ mountPoint }) => mountPoint);
-  const task = {
-    mounts: mounts.map(({ id, device, mountPoint }) => ({ id, device, mountPoint })),
-    timeout,
-  };
+  const { mountPoints, timeout, hooks, force = false } = options;
+  const all = mountPoints === 'all';
+  const mounts = all ? planAll(force) : planFreeze(mountPoints, force);
+  const hold = () => holdMounts(mounts, { timeout, hooks, optional: all }, context.signal);
+  return await freezeOrRun(hold, options, context);
+}
+
+/** Leaves it frozen under its guard, or runs the command meanwhile. */
+export async function freezeOrRun(
+  hold: () => Promise<Held>,
+  { command, timeout }: Pick<FreezeOptions, 'command' | 'timeout'>,
+  context: TaskContext,
+): Promise<FreezeResult> {
   if (command !== undefined) {
-    const result = await runFrozen(task, command, context);
+    const { frozen, ...result } = await runFrozen(hold, command, context);
     return { frozen, timeout, command: result };
   }
-  const guard = await freezeUnderGuard(task, context.signal);
+  const { guard } = await hold();
   await guard.release();
-  return { frozen, timeout };
+  return { frozen: guard.names, timeout };
 }
