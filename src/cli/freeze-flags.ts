@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
 import { DiskError } from '../error/disk-error.js';
 import type { HookTask } from '../host/freeze-hooks.js';
@@ -37,7 +38,7 @@ export function hooksOf(flags: {
   const { hooks: folder, 'hook-timeout': timeout } = flags;
   if (folder === undefined) return undefined;
   if (timeout === 0) throw new DiskError('USAGE', '--hook-timeout 0 leaves a hook no time');
-  return { folder, timeout };
+  return { folder: resolve(folder), timeout };
 }
 
 /** Up to two minutes in seconds, as timeouts are spoken of. */

@@ -1,5 +1,5 @@
 import { accessSync, constants, readdirSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { DiskError } from '../error/disk-error.js';
 import { errnoOf, wrapSystemError } from './errno.js';
@@ -13,6 +13,7 @@ import { sendTo } from './process.js';
 
 /** Where the hooks are, and how long each may take. */
 export interface HookTask {
+  /** An absolute path: whoever calls them stands elsewhere. */
   readonly folder: string;
   /** Milliseconds. */
   readonly timeout: number;
@@ -31,12 +32,11 @@ const longestComplaint = 4 << 10;
  * @throws {DiskError} NOT_FOUND, IO when the folder cannot be read
  */
 export function findHooks(folder: string): string[] {
-  const real = resolve(folder);
   try {
-    return readdirSync(real)
+    return readdirSync(folder)
       .filter((name) => !name.startsWith('.') && !leftovers.test(name))
       .toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
-      .map((name) => join(real, name))
+      .map((name) => join(folder, name))
       .filter(isExecutableFile);
   } catch (error) {
     throw wrapSystemError(`read the hooks in ${folder}`, error, { device: folder });

@@ -3,6 +3,9 @@ import { DiskError } from '../error/disk-error.js';
 import type { GuardEvent, ThawCause } from './freeze-guard-protocol.js';
 import { FreezeHooks, type HookTask } from './freeze-hooks.js';
 
+/** Milliseconds: the longest that a timer takes. */
+const longest = 2 ** 31 - 1;
+
 /** What a guard holds still. */
 export interface GuardWork {
   /**
@@ -82,6 +85,8 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
     leave();
   };
 
+  // Signals alone do not keep a process from ending.
+  setInterval(() => {}, longest);
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => end('signal'));
   process.on('SIGUSR2', () => void lookAgain());
   // A mistake in here must not leave anything frozen either.

@@ -74,6 +74,7 @@ export const packages = {
   sgdisk: 'gdisk',
   losetup: 'mount',
   tune2fs: 'e2fsprogs',
+  unshare: 'util-linux',
   zerofree: 'zerofree',
   zstd: 'zstd',
 } as const;
