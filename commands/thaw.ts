@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
+import { agentFlags, agentOf } from '../src/cli/freeze-flags.js';
 import { DiskError } from '../src/error/disk-error.js';
 import { type ThawResult, thaw } from '../src/task/thaw.js';
 
@@ -17,25 +18,35 @@ What disktool has not frozen is left alone, unless --force: whoever has may rely
     { description: 'Thaw all that disktool has frozen', command: '<%= config.bin %> thaw --all' },
   ];
   static override enableJsonFlag = true;
-  static override usage = 'thaw MOUNT...|--all [--force] [--json]';
+  static override usage = 'thaw MOUNT...|--all|--agent SOCKET|--domain NAME [--force] [--json]';
   static override args = {
     mount: Args.string({ description: 'the mount points', multiple: true, ignoreStdin: true }),
   };
 
   static override flags = {
+    ...agentFlags,
     all: Flags.boolean({ summary: 'everything that disktool has frozen, and nothing else' }),
     force: Flags.boolean({ char: 'f', summary: 'thaw also what somebody else has frozen', exclusive: ['all'] }),
   };
 
   async run(): Promise<ThawResult> {
-    const { all, force } = this.flags;
-    const { mount = [] } = this.args;
-    if (all && mount.length > 0) throw new DiskError('USAGE', '--all and MOUNT do not go together');
-    if (!all && mount.length === 0) throw new DiskError('USAGE', 'MOUNT missing: name mount points, or --all');
-    const result = await thaw({ mountPoints: all ? 'all' : mount, force }, this.context);
+    const result = await this.#thaw();
     if (!this.jsonEnabled()) {
       for (const mountPoint of result.thawed) this.log(`${mountPoint}: thawed`);
     }
     return result;
+  }
+
+  async #thaw(): Promise<ThawResult> {
+    const { all, force } = this.flags;
+    const { mount = [] } = this.args;
+    const agent = agentOf(this.flags);
+    const given = [all, mount.length > 0, agent !== undefined].filter(Boolean).length;
+    if (given > 1) throw new DiskError('USAGE', 'MOUNT, --all, --agent and --domain do not go together');
+    if (given === 0) throw new DiskError('USAGE', 'MOUNT missing: name mount points, --all, or --agent SOCKET');
+    if (agent === undefined && !all) return await thaw({ mountPoints: mount, force }, this.context);
+    // The machines' side is loaded for those who need it alone.
+    const { thawAll, thawGuest } = await import('../src/task/thaw-guest.js');
+    return agent === undefined ? await thawAll(this.context) : await thawGuest({ agent, force }, this.context);
   }
 }

@@ -15,12 +15,13 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   device: [...below.foundation],
   nbd: ['device', ...below.foundation],
   fuse: ['device', ...below.foundation],
+  machine: ['host', 'error'],
   image: ['nbd', 'fuse', 'device', ...below.foundation],
   volume: ['image', 'nbd', 'fuse', 'device', ...below.foundation],
   filesystem: ['device', ...below.foundation],
   guest: ['filesystem', 'volume', 'image', 'nbd', 'fuse', 'device', ...below.foundation],
-  task: ['guest', 'filesystem', 'volume', 'image', 'nbd', 'fuse', 'device', ...below.foundation],
-  cli: ['task', 'guest', 'filesystem', 'volume', 'image', 'nbd', 'fuse', 'device', ...below.foundation],
+  task: ['machine', 'guest', 'filesystem', 'volume', 'image', 'nbd', 'fuse', 'device', ...below.foundation],
+  cli: ['task', 'machine', 'guest', 'filesystem', 'volume', 'image', 'nbd', 'fuse', 'device', ...below.foundation],
 };
 
 /** Packages that reach Linux itself. */

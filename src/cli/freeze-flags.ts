@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { Flags } from '@oclif/core';
 import { DiskError } from '../error/disk-error.js';
 import type { HookTask } from '../host/freeze-hooks.js';
+import type { AgentAddress } from '../machine/agent.js';
 import { durationFlag } from './flags.js';
 import { formatDuration } from './quantities.js';
 
@@ -29,6 +30,31 @@ export const freezeFlags = {
     description: 'Whoever writes to it waits, which may be the shell that you would thaw it with.',
   }),
 };
+
+/** How a guest is reached. */
+export const agentFlags = {
+  agent: Flags.string({
+    summary: 'in a guest, through its guest agent (qemu-ga) at this unix socket or character device',
+    helpValue: 'SOCKET',
+  }),
+  domain: Flags.string({
+    summary: 'in a guest, through the guest agent of this libvirt domain (by virsh)',
+    helpValue: 'NAME',
+    exclusive: ['agent'],
+  }),
+};
+
+/** What the flags say of a guest; undefined: nothing. */
+export function agentOf({
+  agent,
+  domain,
+}: {
+  readonly agent?: string | undefined;
+  readonly domain?: string | undefined;
+}): AgentAddress | undefined {
+  if (agent !== undefined) return { kind: 'socket', path: resolve(agent) };
+  return domain === undefined ? undefined : { kind: 'domain', name: domain };
+}
 
 /** What the flags say of hooks. */
 export function hooksOf(flags: {

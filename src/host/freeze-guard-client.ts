@@ -15,6 +15,8 @@ export interface GuardEnd {
   readonly why: ThawCause | 'gone';
   /** What it could not thaw, and why. */
   readonly stuck: readonly string[];
+  /** What was not frozen any more. */
+  readonly elsewhere: readonly string[];
   /** What went wrong with the hooks that it called afterwards, in words. */
   readonly complaints: readonly string[];
 }
@@ -140,7 +142,7 @@ class GuardLink implements Guard {
   }
 
   async #listen(): Promise<GuardEnd> {
-    let end: GuardEnd = { why: 'gone', stuck: [], complaints: [] };
+    let end: GuardEnd = { why: 'gone', stuck: [], elsewhere: [], complaints: [] };
     try {
       for await (const line of this.#helper.lines) {
         const said = parseEvent(line);

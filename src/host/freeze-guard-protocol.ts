@@ -22,8 +22,11 @@ export interface GuardedMount {
   readonly optional?: boolean | undefined;
 }
 
-/** Why something is thawed: of a guard's own accord, because it was asked to, or somebody else has done it. */
-export type ThawCause = ThawReason | 'asked' | 'done';
+/**
+ * Why something is thawed: of a guard's own accord; because whoever started the guard asked it to, or has done it; because
+ * somebody else has.
+ */
+export type ThawCause = ThawReason | 'asked' | 'done' | 'elsewhere';
 
 /** To the guard, on its standard input. */
 export type GuardCommand =
@@ -50,11 +53,12 @@ export type GuardEvent =
       readonly complaints: readonly string[];
     }
   | { readonly event: 'released' }
-  /** The guard has thawed. `stuck`: what it could not thaw, and why; `complaints`: of hooks. */
+  /** `stuck`: what could not be thawed, and why; `elsewhere`: what was not frozen any more; `complaints`: of hooks. */
   | {
       readonly event: 'thawed';
       readonly why: ThawCause;
       readonly stuck: readonly string[];
+      readonly elsewhere: readonly string[];
       readonly complaints: readonly string[];
     };
 
@@ -95,7 +99,7 @@ function isEvent(value: unknown): value is GuardEvent {
     case 'failed':
       return 'message' in value && typeof value.message === 'string' && lists('stuck', 'complaints');
     case 'thawed':
-      return 'why' in value && typeof value.why === 'string' && lists('stuck', 'complaints');
+      return 'why' in value && typeof value.why === 'string' && lists('stuck', 'elsewhere', 'complaints');
     default:
       return false;
   }

@@ -2,9 +2,17 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { DiskError, hasCode } from '../error/disk-error.js';
 import { wrapSystemError } from './errno.js';
 import { freezeMount, lockMemory, rehearseThaw, thawDescriptor, unlockMemory } from './freeze.js';
-import { type GuardedMount, parseTask, type ThawCause } from './freeze-guard-protocol.js';
-import { type FreezeRecord, findRecord, hasRecord, removeRecord, startTimeOf, writeRecord } from './freeze-record.js';
-import { type GuardWork, runGuard } from './guard-run.js';
+import { type GuardedMount, parseTask } from './freeze-guard-protocol.js';
+import {
+  type FreezeRecord,
+  findRecord,
+  hasRecord,
+  removeRecord,
+  startTimeOf,
+  type ThawReason,
+  writeRecord,
+} from './freeze-record.js';
+import { type GuardWork, runGuard, type ThawedWork } from './guard-run.js';
 
 /**
  * A program of its own: the guard of mounts of this machine. Only this process knows for certain what was frozen and by
@@ -54,7 +62,7 @@ class FrozenMounts implements GuardWork {
   }
 
   /** Runs to its end without waiting for anything. */
-  async thaw(why: ThawCause): Promise<readonly string[]> {
+  async thaw(why: ThawReason | 'asked'): Promise<ThawedWork> {
     const stuck: string[] = [];
     const thawed: GuardedMount[] = [];
     const thawedBefore: GuardedMount[] = [];
@@ -69,26 +77,27 @@ class FrozenMounts implements GuardWork {
     }
     for (const { device } of thawedBefore) removeRecord(device);
     for (const mount of thawed) {
-      if (why === 'asked' || why === 'done') removeOwnRecord(mount);
+      if (why === 'asked') removeOwnRecord(mount);
       else keepRecord({ ...recordOf(mount), thawed: { why, at: Date.now() } });
     }
-    return stuck;
+    return { stuck, elsewhere: thawedBefore.map(({ mountPoint }) => mountPoint) };
   }
 
   forget(): void {
     for (const { mount } of this.#frozen.splice(0)) removeRecord(mount.device);
   }
 
-  holds(): boolean {
+  look(): 'go-on' | 'done' {
     for (const at of [...this.#frozen]) {
       if (!hasRecord(at.mount.device)) this.#frozen.splice(this.#frozen.indexOf(at), 1);
     }
-    return this.#frozen.length > 0;
+    return this.#frozen.length > 0 ? 'go-on' : 'done';
   }
 
-  note(complaints: readonly string[]): void {
+  note({ complaints }: { readonly complaints: readonly string[] }): void {
     const [mount] = mounts;
-    if (mount !== undefined) keepRecord({ ...recordOf(mount), thawed: { why: 'asked', at: Date.now(), complaints } });
+    if (mount === undefined || complaints.length === 0) return;
+    keepRecord({ ...recordOf(mount), thawed: { why: 'asked', at: Date.now(), complaints } });
   }
 
   close(): void {

@@ -117,14 +117,31 @@ function isRecord(value: unknown): value is FreezeRecord {
     typeof mountPoint === 'string' &&
     typeof mountId === 'number' &&
     typeof timeout === 'number' &&
-    typeof guard === 'object' &&
-    guard !== null &&
-    'pid' in guard &&
-    typeof guard.pid === 'number' &&
-    guard.pid > 1 &&
-    'startTime' in guard &&
-    typeof guard.startTime === 'string' &&
-    (thawed === undefined || (typeof thawed === 'object' && thawed !== null && 'at' in thawed && 'why' in thawed))
+    isRecordGuard(guard) &&
+    (thawed === undefined || isThawed(thawed))
+  );
+}
+
+export function isRecordGuard(value: unknown): value is FreezeRecord['guard'] {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'pid' in value &&
+    typeof value.pid === 'number' &&
+    value.pid > 1 &&
+    'startTime' in value &&
+    typeof value.startTime === 'string'
+  );
+}
+
+export function isThawed(value: unknown): value is Thawed {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'at' in value &&
+    typeof value.at === 'number' &&
+    'why' in value &&
+    typeof value.why === 'string'
   );
 }
 

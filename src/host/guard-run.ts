@@ -1,7 +1,8 @@
 import { createInterface } from 'node:readline';
 import { DiskError } from '../error/disk-error.js';
-import type { GuardEvent, ThawCause } from './freeze-guard-protocol.js';
+import type { GuardEvent } from './freeze-guard-protocol.js';
 import { FreezeHooks, type HookTask } from './freeze-hooks.js';
+import type { ThawReason } from './freeze-record.js';
 
 /** Milliseconds: the longest that a timer takes. */
 const longest = 2 ** 31 - 1;
@@ -15,16 +16,23 @@ export interface GuardWork {
    * @returns the names of what is frozen
    */
   freeze(stop: AbortSignal): Promise<readonly string[]>;
-  /** Thaws what is frozen by now. @returns what could not be thawed, and why */
-  thaw(why: ThawCause): Promise<readonly string[]>;
+  /** Thaws what is frozen by now. */
+  thaw(why: ThawReason | 'asked'): Promise<ThawedWork>;
   /** Somebody else has thawed it in good order. */
   forget(): void;
-  /** Whether there still is something to thaw, or somebody has done it and taken the record away. */
-  holds(): boolean;
-  /** Leaves word for whoever asked for the thaw through the record. */
-  note(complaints: readonly string[]): void;
+  /** What the records say that somebody has done, or wants: it is to go on, to thaw, or has nothing to thaw any more. */
+  look(): 'go-on' | 'thaw' | 'done';
+  /** Leaves word for whoever that is. */
+  note(thawed: ThawedWork & { readonly complaints: readonly string[] }): void;
   /** Before the process ends. */
   close(): void;
+}
+
+export interface ThawedWork {
+  /** What could not be thawed, and why. */
+  readonly stuck: readonly string[];
+  /** What was not frozen any more. */
+  readonly elsewhere: readonly string[];
 }
 
 export interface GuardTimes {
@@ -41,10 +49,11 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
   const hooks = new FreezeHooks(hookTask);
   const stop = new AbortController();
   const stuck: string[] = [];
+  const elsewhere: string[] = [];
   let freezing = true;
   let released = false;
   let finishing = false;
-  let ending: ThawCause | undefined;
+  let ending: ThawReason | 'asked' | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   const say = (event: GuardEvent) => void process.stdout.write(`${JSON.stringify(event)}\n`);
@@ -56,32 +65,40 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
     clearTimeout(timer);
     if (timeout > 0) timer = setTimeout(() => end('timeout'), timeout);
   };
-  const thaw = async (why: ThawCause) => void stuck.push(...(await work.thaw(why)));
+  const thaw = async (why: ThawReason | 'asked') => {
+    const thawed = await work.thaw(why);
+    stuck.push(...thawed.stuck);
+    elsewhere.push(...thawed.elsewhere);
+  };
   /** The last things, once. */
-  const finish = async (why: ThawCause) => {
+  const finish = async (why: ThawReason | 'asked' | 'done') => {
     if (finishing) return;
     finishing = true;
     clearTimeout(timer);
     if (why === 'done') work.forget();
     else await thaw(why);
-    say({ event: 'thawed', why, stuck, complaints: await hooks.thaw() });
+    say({ event: 'thawed', why, stuck, elsewhere, complaints: await hooks.thaw() });
     leave();
   };
   /** Thaws, whatever else is going on. */
-  const end = (why: ThawCause) => {
+  const end = (why: ThawReason | 'asked') => {
     ending ??= why;
     stop.abort();
     if (!freezing) void finish(ending);
     // While something is at work that freezes, what that freezes is thawed when it is done; the rest at once.
     else void thaw(ending);
   };
-  /** Somebody thawed some of it, or all, and took the records of that away. */
+  /** Somebody has changed the records. */
   const lookAgain = async () => {
-    if (work.holds() || freezing || finishing) return;
+    if (freezing || finishing) return;
+    const found = work.look();
+    if (found === 'go-on') return;
     finishing = true;
     clearTimeout(timer);
+    if (found === 'thaw') await thaw('asked');
     const complaints = await hooks.thaw();
-    if (complaints.length > 0) work.note(complaints);
+    work.note({ stuck, elsewhere, complaints });
+    say({ event: 'thawed', why: 'elsewhere', stuck, elsewhere, complaints });
     leave();
   };
 

@@ -1,4 +1,5 @@
 import type { HookTask } from '../host/freeze-hooks.js';
+import type { AgentAddress } from '../machine/agent.js';
 import type { TaskContext } from './context.js';
 import { type CommandResult, runFrozen } from './freeze-command.js';
 import { planAll, planFreeze } from './freeze-plan.js';
@@ -8,6 +9,8 @@ import { holdMounts } from './hold-mounts.js';
 export interface FreezeOptions {
   /** Mount points; `all`: of every filesystem that can be frozen, but the root. */
   readonly mountPoints: readonly string[] | 'all';
+  /** In this guest, not on this machine. */
+  readonly agent?: AgentAddress | undefined;
   /** Milliseconds after which it thaws by itself; 0: never. */
   readonly timeout: number;
   /** Also the root filesystem where it is named, or one that this program needs itself. */
@@ -35,7 +38,14 @@ export interface FreezeResult {
  * `still-frozen` when something could not be thawed, `hook` when a hook failed; CANCELLED
  */
 export async function freeze(options: FreezeOptions, context: TaskContext = {}): Promise<FreezeResult> {
-  const { mountPoints, timeout, hooks, force = false } = options;
+  const { mountPoints, timeout, hooks, force = false, agent } = options;
+  if (agent !== undefined) {
+    const named = mountPoints === 'all' ? [] : mountPoints;
+    // The machines' side is loaded for those who need it alone.
+    const { holdGuest } = await import('./hold-guest.js');
+    const hold = () => holdGuest(agent, { mountPoints: named, timeout, hooks }, context.signal);
+    return await freezeOrRun(hold, options, context);
+  }
   const all = mountPoints === 'all';
   const mounts = all ? planAll(force) : planFreeze(mountPoints, force);
   const hold = () => holdMounts(mounts, { timeout, hooks, optional: all }, context.signal);
@@ -43,7 +53,7 @@ export async function freeze(options: FreezeOptions, context: TaskContext = {}):
 }
 
 /** Leaves it frozen under its guard, or runs the command meanwhile. */
-export async function freezeOrRun(
+async function freezeOrRun(
   hold: () => Promise<Held>,
   { command, timeout }: Pick<FreezeOptions, 'command' | 'timeout'>,
   context: TaskContext,
