@@ -23,6 +23,7 @@ gddrescue
 gdisk
 genisoimage
 libnbd-bin
+libvirt-clients
 lvm2
 mandoc
 mdadm
@@ -34,6 +35,7 @@ openssl
 parted
 python3-libnbd
 qemu-system-x86
+qemu-guest-agent
 qemu-utils
 squashfs-tools
 util-linux

@@ -33,6 +33,8 @@ export interface ThawedWork {
   readonly stuck: readonly string[];
   /** What was not frozen any more. */
   readonly elsewhere: readonly string[];
+  /** What is to be said of a freeze that failed half-way: the state that it was left in. */
+  readonly left?: string | undefined;
 }
 
 export interface GuardTimes {
@@ -65,8 +67,10 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
     clearTimeout(timer);
     if (timeout > 0) timer = setTimeout(() => end('timeout'), timeout);
   };
+  let left: string | undefined;
   const thaw = async (why: ThawReason | 'asked') => {
     const thawed = await work.thaw(why);
+    left ??= thawed.left;
     stuck.push(...thawed.stuck);
     elsewhere.push(...thawed.elsewhere);
   };
@@ -139,16 +143,17 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
     finishing = true;
     await thaw('asked');
     const complaints = await hooks.thaw();
-    say({ event: 'failed', ...describeFailure(error), stuck, complaints });
+    say({ event: 'failed', ...describeFailure(error, left), stuck, complaints });
     leave();
   }
 }
 
-function describeFailure(error: unknown) {
+function describeFailure(error: unknown, left: string | undefined) {
+  const message = error instanceof Error ? error.message : String(error);
   const { errno, device, reason } = error instanceof DiskError ? error.facts : {};
   return {
     code: error instanceof DiskError ? error.code : 'IO',
-    message: error instanceof Error ? error.message : String(error),
+    message: left === undefined ? message : `${message}: ${left}`,
     errno,
     device,
     reason,

@@ -44,7 +44,7 @@ class GuestWork implements GuardWork {
     this.#mayBeFrozen = false;
     const thawed = await this.#thaw();
     if (why === 'asked' && thawed.stuck.length === 0) removeAgentRecord(address);
-    else if (thawed.stuck.length === 0) this.#keepRecord({ why, ...thawed });
+    else if (thawed.stuck.length === 0) this.#keepRecord({ why, elsewhere: thawed.elsewhere });
     return thawed;
   }
 
@@ -52,7 +52,8 @@ class GuestWork implements GuardWork {
     const before = this.#frozen?.count ?? 0;
     try {
       const count = await thawGuest(address, this.#agent);
-      return { stuck: [], elsewhere: count < before ? [guestOf(address)] : [] };
+      const left = this.#frozen === undefined ? `${guestOf(address)} was asked again, and is thawed now` : undefined;
+      return { stuck: [], elsewhere: count < before ? [guestOf(address)] : [], left };
     } catch (error) {
       const words = error instanceof Error ? error.message : String(error);
       return { stuck: [`${guestOf(address)} was left frozen, as far as is known (${words})`], elsewhere: [] };
@@ -69,7 +70,8 @@ class GuestWork implements GuardWork {
   }
 
   note(thawed: ThawedWork & { readonly complaints: readonly string[] }): void {
-    this.#keepRecord({ why: 'asked', ...thawed });
+    const { stuck, elsewhere, complaints } = thawed;
+    this.#keepRecord({ why: 'asked', stuck, elsewhere, complaints });
   }
 
   close(): void {

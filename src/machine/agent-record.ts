@@ -10,7 +10,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { type FreezeRecord, isRecordGuard, isThawed, recordFolder, type Thawed } from '../host/freeze-record.js';
+import {
+  type FreezeRecord,
+  isAlive,
+  isRecordGuard,
+  isThawed,
+  recordFolder,
+  type Thawed,
+} from '../host/freeze-record.js';
 import type { AgentAddress } from './agent.js';
 import { isObject } from './json.js';
 
@@ -81,6 +88,13 @@ export function allAgentRecords(): AgentRecord[] {
   return readdirSync(folder)
     .filter((name) => fileName.test(name))
     .flatMap((name) => readRecord(join(folder, name)) ?? []);
+}
+
+/** Removes the records of sockets that are no more. */
+export function pruneAgentRecords(): void {
+  for (const { address, guard } of allAgentRecords()) {
+    if (address.kind === 'socket' && !existsSync(address.path) && !isAlive(guard)) removeAgentRecord(address);
+  }
 }
 
 function readRecord(path: string): AgentRecord | undefined {

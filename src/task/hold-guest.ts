@@ -2,7 +2,7 @@ import type { Guard, GuardEnd } from '../host/freeze-guard-client.js';
 import type { HookTask } from '../host/freeze-hooks.js';
 import type { AgentAddress } from '../machine/agent.js';
 import { freezeGuestUnderGuard } from '../machine/agent-guard-task.js';
-import { removeAgentRecord, settleAddress } from '../machine/agent-record.js';
+import { pruneAgentRecords, removeAgentRecord, settleAddress } from '../machine/agent-record.js';
 import { guestOf, thawGuest } from '../machine/guest-freeze.js';
 import type { Held, Thawed } from './held.js';
 
@@ -25,6 +25,7 @@ export async function holdGuest(
   { mountPoints, timeout, hooks }: HoldGuestOptions,
   signal?: AbortSignal,
 ): Promise<Held> {
+  pruneAgentRecords();
   const address = settleAddress(agent);
   const named = mountPoints.length === 0 ? undefined : mountPoints;
   const guard = await freezeGuestUnderGuard({ address, mountPoints: named, timeout, hooks }, signal);

@@ -6,6 +6,7 @@ import {
   type AgentRecord,
   allAgentRecords,
   findAgentRecord,
+  pruneAgentRecords,
   removeAgentRecord,
   settleAddress,
   writeAgentRecord,
@@ -72,6 +73,7 @@ async function byOurselves(
  * @throws {DiskError} UNSAFE, with the reason `thawed`, when that is nothing; and as {@link thaw} and {@link thawGuest}
  */
 export async function thawAll(context: TaskContext = {}): Promise<ThawResult> {
+  pruneAgentRecords();
   const thawed: string[] = [];
   const failures: unknown[] = [];
   const guests = allAgentRecords().map(

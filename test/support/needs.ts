@@ -64,6 +64,7 @@ export const packages = {
   resize2fs: 'e2fsprogs',
   genisoimage: 'genisoimage',
   python3: 'python3-libnbd',
+  'qemu-ga': 'qemu-guest-agent',
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
@@ -75,6 +76,7 @@ export const packages = {
   losetup: 'mount',
   tune2fs: 'e2fsprogs',
   unshare: 'util-linux',
+  virsh: 'libvirt-clients',
   zerofree: 'zerofree',
   zstd: 'zstd',
 } as const;
