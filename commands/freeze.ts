@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../src/cli/base-command.js';
-import { agentFlags, agentOf, freezeFlags, hooksOf, inSeconds } from '../src/cli/freeze-flags.js';
+import { agentFlags, agentOf, freezeFlags, hooksOf, inSeconds, neededFlag } from '../src/cli/freeze-flags.js';
 import { describeStatus } from '../src/cli/view/freeze-status.js';
 import { DiskError } from '../src/error/disk-error.js';
 import type { AgentAddress } from '../src/machine/agent.js';
@@ -54,6 +54,7 @@ Several filesystems are frozen in an order that cannot block: inner ones first, 
     status: Flags.boolean({ summary: 'say what is frozen, and freeze nothing' }),
     ...agentFlags,
     ...freezeFlags,
+    force: Flags.boolean({ ...neededFlag, char: 'f' }),
   };
 
   async run(): Promise<FreezeResult | FreezeStatus> {

@@ -24,11 +24,12 @@ export const freezeFlags = {
     default: 30_000,
     defaultHelp: async () => '30s',
   }),
-  force: Flags.boolean({
-    char: 'f',
-    summary: 'freeze also the root filesystem, or one that disktool needs itself',
-    description: 'Whoever writes to it waits, which may be the shell that you would thaw it with.',
-  }),
+};
+
+/** What is said of a mount that disktool should better not freeze. */
+export const neededFlag = {
+  summary: 'freeze also the root filesystem, or one that disktool needs itself',
+  description: 'Whoever writes to it waits, which may be the shell that you would thaw it with.',
 };
 
 /** How a guest is reached. */

@@ -62,14 +62,29 @@ export async function copyDevice(
   context: TaskContext,
 ): Promise<CopyResult> {
   try {
-    const result = await copyAll(source, output, options, context);
-    if (context.signal?.aborted) throw DiskError.cancelled(context.signal);
+    const result = await copyContents(source, output, options, context);
     await output.finish();
     return { ...result, written: output.written };
   } catch (error) {
     await output.discard();
     throw error;
   }
+}
+
+/**
+ * The same, but for the end of the output: it is for the caller to finish or discard, and may not be on the disk yet.
+ *
+ * @throws {DiskError} as {@link copyDevice}
+ */
+export async function copyContents(
+  source: BlockDevice,
+  output: Output,
+  options: CopyOptions,
+  context: TaskContext,
+): Promise<CopyResult> {
+  const result = await copyAll(source, output, options, context);
+  if (context.signal?.aborted) throw DiskError.cancelled(context.signal);
+  return { ...result, written: output.written };
 }
 
 async function copyAll(

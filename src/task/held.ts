@@ -10,6 +10,8 @@ export interface Held {
 }
 
 export interface Thawed {
+  /** When it was thawed, by performance.now(). */
+  readonly at: number;
   /** How the guard ended. */
   readonly end: GuardEnd;
   /** What could not be thawed, and why. */

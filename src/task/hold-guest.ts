@@ -39,20 +39,25 @@ export async function holdGuest(
 /** @param before how the guard ended, if it has without having been asked by us */
 async function thaw(address: AgentAddress, guard: Guard, before: GuardEnd | undefined): Promise<Thawed> {
   const end = before ?? (await guard.thaw());
+  const at = performance.now();
   if (end.why === 'gone') return { end, ...(await thawWithoutGuard(address)) };
   const elsewhere = before === undefined || before.why === 'timeout' ? end.elsewhere : [guestOf(address)];
   if (end.stuck.length === 0) removeAgentRecord(address);
-  return { end, stuck: end.stuck, elsewhere };
+  return { at, end, stuck: end.stuck, elsewhere };
 }
 
 /** The guard was killed, so that its connection is free again. */
-async function thawWithoutGuard(address: AgentAddress): Promise<Pick<Thawed, 'stuck' | 'elsewhere'>> {
+async function thawWithoutGuard(address: AgentAddress): Promise<Omit<Thawed, 'end'>> {
   try {
     const count = await thawGuest(address);
     removeAgentRecord(address);
-    return { stuck: [], elsewhere: count === 0 ? [guestOf(address)] : [] };
+    return { at: performance.now(), stuck: [], elsewhere: count === 0 ? [guestOf(address)] : [] };
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error);
-    return { stuck: [`${guestOf(address)} was left frozen, as far as is known (${words})`], elsewhere: [] };
+    return {
+      at: performance.now(),
+      stuck: [`${guestOf(address)} was left frozen, as far as is known (${words})`],
+      elsewhere: [],
+    };
   }
 }

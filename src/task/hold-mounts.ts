@@ -41,11 +41,12 @@ async function thawAll(mounts: GuardTask['mounts'], guard: Guard): Promise<Thawe
       failed.push(error instanceof Error ? error.message : String(error));
     }
   }
+  const at = performance.now();
   // What fsfreeze could not do the guard still may, by the system call.
   const end = failed.length > 0 ? await guard.thaw() : await guard.standDown();
   const stuck = failed.length === 0 ? [] : end.why === 'gone' ? failed : end.stuck;
   // Nobody else has to be told what became of it.
   if (stuck.length === 0) for (const { device } of mounts) removeRecord(device);
   // At its timeout the guard came first: that is told by how it ended.
-  return { end, stuck, elsewhere: end.why === 'timeout' ? [] : elsewhere };
+  return { at, end, stuck, elsewhere: end.why === 'timeout' ? [] : elsewhere };
 }

@@ -33,7 +33,7 @@ export async function whileFrozen(
   } finally {
     thawed = await held.thaw();
   }
-  const frozenFor = Math.round(performance.now() - began);
+  const frozenFor = Math.round(thawed.at - began);
   for (const complaint of thawed.end.complaints) context.onWarning?.(complaint);
   return { outcome, timedOut: outcome === 'timeout' || thawed.end.why === 'timeout', frozenFor, thawed };
 }

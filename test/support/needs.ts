@@ -77,6 +77,7 @@ export const packages = {
   tune2fs: 'e2fsprogs',
   unshare: 'util-linux',
   virsh: 'libvirt-clients',
+  xfs_repair: 'xfsprogs',
   zerofree: 'zerofree',
   zstd: 'zstd',
 } as const;
