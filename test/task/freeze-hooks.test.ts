@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
@@ -60,10 +61,12 @@ it('the guard calls the hooks after the thaw when disktool is killed', async () 
   const { mountPoint } = await mounted('ext4');
   safetyNet(mountPoint);
   const { folder, told } = await hookOn(mountPoint);
-  const args = [disktoolPath, 'freeze', mountPoint, '--hooks', folder, '--', 'sleep', '20'];
+  const up = join(await temporaryFolder(), 'up');
+  const command = ['sh', '-c', ': > "$0"; sleep 20', up];
+  const args = [disktoolPath, 'freeze', mountPoint, '--hooks', folder, '--', ...command];
   const child = spawn(process.execPath, args, { stdio: 'ignore', detached: true });
   onTestFinished(() => void child.kill('SIGKILL'));
-  await until(async () => (await told()) !== '' && (await isFrozen(mountPoint)));
+  await until(() => existsSync(up));
   child.kill('SIGKILL');
   await until(async () => (await told()) === 'freeze thawed\nthaw thawed\n');
   expect(await isFrozen(mountPoint)).toBe(false);

@@ -6,20 +6,20 @@ import { refuseStuck, refuseThawedElsewhere, whileFrozen } from '../while-frozen
 /**
  * Does something while all stands still, and thaws.
  *
- * @param take is told by its signal when it was thawed before
+ * @param stop fires when it was thawed before, so that `take` ends
  * @returns what it resolves to, and milliseconds for which writers stood still
  * @throws {DiskError} UNSAFE, with the reason `timeout` or `thawed`, when it was thawed before; IO, with the reason
  * `still-frozen`; CANCELLED; and what `take` rejects with
  */
 export async function takeConsistently<Result>(
   held: Held,
-  take: (signal: AbortSignal) => Promise<Result>,
+  take: () => Promise<Result>,
+  stop: AbortController,
   context: TaskContext,
 ): Promise<{ readonly result: Result; readonly frozenFor: number }> {
-  const stop = new AbortController();
   let taking: Promise<Result> | undefined;
   const start = () => {
-    taking = take(stop.signal);
+    taking = take();
     return taking;
   };
   const { outcome, timedOut, frozenFor, thawed } = await whileFrozen(held, start, context);

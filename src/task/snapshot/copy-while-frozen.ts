@@ -18,14 +18,16 @@ export async function copyWhileFrozen(
   context: TaskContext,
 ): Promise<SnapshotResult> {
   const { convert, replace } = options;
-  const { signal, onWarning } = context;
+  const stop = new AbortController();
+  const signal = context.signal === undefined ? stop.signal : AbortSignal.any([context.signal, stop.signal]);
+  const { onWarning } = context;
   await using disk = await openInUse(image, options.format, context);
   const format = copyFormat(image, disk, { convert });
   const target = await openOutput(output, { source: disk, format, replace, signal, onWarning });
   try {
     const held = await hold();
-    const take = (stop: AbortSignal) => copyContents(disk, target, {}, { ...context, signal: stop });
-    const { result, frozenFor } = await takeConsistently(held, take, context);
+    const take = () => copyContents(disk, target, {}, { ...context, signal });
+    const { result, frozenFor } = await takeConsistently(held, take, stop, context);
     await target.finish();
     const { size, cloned } = result;
     return { format: format.format, size, cloned, frozen: held.guard.names, frozenFor };
