@@ -36,6 +36,7 @@ parted
 python3-libnbd
 qemu-system-x86
 qemu-guest-agent
+qemu-system-x86
 qemu-utils
 squashfs-tools
 util-linux

@@ -46,3 +46,37 @@ export const unixAddress = layout(
     sun_path: bytes(2, 108, 'text', 'the path, with a NUL behind it'),
   },
 );
+
+/** Bytes that are to be sent. */
+export const ioVector = layout(
+  'iovec',
+  { size: 16, endian, spec: 'readv(2)' },
+  { iov_base: u64(0, '', 'address of the bytes'), iov_len: u64(8, 'bytes', 'how many') },
+);
+
+/** What is sent by sendmsg. */
+export const messageHeader = layout(
+  'msghdr',
+  { size: 56, endian, spec: 'sendmsg(2)' },
+  {
+    msg_name: u64(0, '', 'address of the address: none on a connected socket'),
+    msg_namelen: u32(8, 'bytes', 'length of that'),
+    msg_iov: u64(16, '', 'address of the iovecs'),
+    msg_iovlen: u64(24, '', 'how many'),
+    msg_control: u64(32, '', 'address of the control messages'),
+    msg_controllen: u64(40, 'bytes', 'length of those, with padding'),
+    msg_flags: i32(48, '', 'ignored'),
+  },
+);
+
+/** A control message of one descriptor, with the padding behind it. */
+export const controlMessage = layout(
+  'cmsghdr',
+  { size: 24, endian, spec: 'cmsg(3), unix(7), "Ancillary messages"' },
+  {
+    cmsg_len: u64(0, 'bytes', 'with this header, without padding'),
+    cmsg_level: i32(8, '', 'SOL_SOCKET'),
+    cmsg_type: i32(12, '', 'SCM_RIGHTS'),
+    descriptor: i32(16, '', 'the descriptor'),
+  },
+);

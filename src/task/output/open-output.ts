@@ -76,6 +76,22 @@ export async function openOutput(path: string, options: OutputOptions): Promise<
   return await QemuOutput.create(target, newFile, format.format, signal);
 }
 
+/**
+ * Where a file is made, and nothing but a file: a link to a file stays a link.
+ *
+ * @returns no symbolic link
+ * @throws {DiskError} as {@link openOutput}
+ */
+export async function placeForFile(path: string, replace: boolean, signal: AbortSignal | undefined): Promise<string> {
+  if (path === '') throw new DiskError('USAGE', 'the output has an empty name: name a file');
+  const there = await look(path);
+  if (there !== undefined && !there.isFile()) throw new DiskError('USAGE', `${path} is no file: name one`);
+  if (there === undefined) return path;
+  if (!replace) throw alreadyThere(path);
+  await refuseInUse(path, signal);
+  return await realpath(path);
+}
+
 /** An image of any other format is a file: what it is written to must be able to be left out, and to be given up. */
 function refuseAllButFiles({ format }: CopyFormat, path: string): void {
   if (format === 'raw') return;
