@@ -58,6 +58,8 @@ export {
   findDamage,
 } from './task/block-map/damage.js';
 export { type DiskExtent, type FileOnDisk, openFileOnDisk } from './task/block-map/file-extents.js';
+export type { AgentAddress } from './machine/agent.js';
+export { type BlockMap, type BlockMapCounts, type BlockMapOptions, blockMap } from './task/block-map/block-map.js';
 export type { LineKind, MapLine, MapLines } from './task/block-map/map-lines.js';
 export { type Owner, type OwnersOfByte, type OwnersReport, ownersOf } from './task/block-map/owners.js';
 export type { BlockMapCounts, NotSurveyed } from './task/block-map/survey.js';
@@ -81,14 +83,20 @@ export { type DownloadOptions, type DownloadResult, download } from './task/down
 export { type FreezeResult, freeze } from './task/freeze.js';
 export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo, type LogicalVolumeInfo } from './task/info.js';
 export type { LeftOut } from './task/left-out.js';
+export { type FreezeOptions, type FreezeResult, freeze } from './task/freeze.js';
+export { type FreezeStatus, freezeStatus, type MountStatus } from './task/freeze-status.js';
+export { guestStatus } from './task/guest-status.js';
+export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo } from './task/info.js';
 export { type FileListing, type ListedFile, type ListFilesOptions, listFiles } from './task/list-files.js';
 export { type Listing, type ListOptions, listFilesystems } from './task/list-filesystems.js';
 export { type Allocation, type ImageMap, type MapOptions, openMap } from './task/map.js';
 export { type ServeOptions, serve } from './task/serve/serve.js';
+export { type SnapshotOptions, type SnapshotResult, snapshot } from './task/snapshot/snapshot.js';
 export type { SparsifyReport, VolumeReport } from './task/sparsify/report.js';
 export { type SparsifyOptions, sparsify } from './task/sparsify/sparsify.js';
 export { type SparsifyCopyOptions, sparsifyCopy } from './task/sparsify/sparsify-copy.js';
 export { type RestoreOptions, type RestoreReport, restore } from './task/sparsify/undo/restore.js';
 export { thaw } from './task/thaw.js';
+export { thawAll, thawGuest } from './task/thaw-guest.js';
 export { zerofill } from './task/zerofill/zerofill.js';
 export type { Partition, PartitionTable } from './volume/partition-table.js';

@@ -1,8 +1,9 @@
 import { open, readlink, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { DiskError } from '../../error/disk-error.js';
+import { DiskError, hasCode } from '../../error/disk-error.js';
 import { wrapSystemError } from '../../host/errno.js';
 import { identify } from '../../host/file-identity.js';
+import { punchHole, seekData, seekHole } from '../../host/sparse.js';
 import { BlockBackup, type GuestDisk, guestDisks } from '../../machine/block-backup.js';
 import { Qmp } from '../../machine/qmp.js';
 import type { TaskContext } from '../context.js';
@@ -47,6 +48,7 @@ export async function copyByQemu(
       await backup.finish(signal, ({ done, total }) => {
         onProgress?.({ phase: `copying ${image}`, done, total });
       });
+      if (format === 'raw') await giveBackHoles(file.fd, size, output);
       await file.finish();
       return { format, size, cloned: false, frozen: held.guard.names, frozenFor };
     } catch (error) {
@@ -55,6 +57,19 @@ export async function copyByQemu(
     }
   } finally {
     qmp.close();
+  }
+}
+
+/** QEMU writes zeros to a raw file as room that is set aside. */
+async function giveBackHoles(fd: number, size: bigint, name: string): Promise<void> {
+  try {
+    for (let at = 0n; at < size; ) {
+      const hole = seekHole(fd, at, name) ?? size;
+      at = seekData(fd, hole, name) ?? size;
+      if (at > hole) await punchHole(fd, hole, at - hole, name);
+    }
+  } catch (error) {
+    if (!hasCode(error, 'UNSUPPORTED')) throw error;
   }
 }
 
