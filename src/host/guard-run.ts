@@ -111,7 +111,7 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => end('signal'));
   process.on('SIGUSR2', () => void lookAgain());
   // A mistake in here must not leave anything frozen either.
-  process.on('uncaughtException', () => end('abandoned'));
+  process.on('uncaughtException', () => (finishing ? leave() : end('abandoned')));
   process.stdout.on('error', () => {});
   const input = createInterface({ input: process.stdin });
   input.on('line', (line) => {

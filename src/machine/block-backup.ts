@@ -28,6 +28,8 @@ export interface JobProgress {
   readonly total: bigint;
 }
 
+/** Milliseconds within which a job begins. */
+const startPatience = 30_000;
 /** Milliseconds between looks at a job; and for which one is waited for that was told to end. */
 const interval = 200;
 const endPatience = 60_000;
@@ -116,14 +118,10 @@ export class BlockBackup implements AsyncDisposable {
   /** Begins: when it resolves, the moment has been taken. */
   async start({ node }: GuestDisk): Promise<void> {
     const id = `${this.#prefix}-backup`;
-    await this.qmp.execute('blockdev-backup', {
-      'job-id': id,
-      device: node,
-      target: this.#target,
-      sync: 'full',
-      'auto-dismiss': false,
-    });
+    // An answer that does not come says nothing of the job.
     this.#jobs.push(id);
+    const options = { 'job-id': id, device: node, target: this.#target, sync: 'full', 'auto-dismiss': false };
+    await this.qmp.execute('blockdev-backup', options, { patience: startPatience });
   }
 
   /** Waits until it is whole. */
@@ -138,8 +136,8 @@ export class BlockBackup implements AsyncDisposable {
     onProgress: ((progress: JobProgress) => void) | undefined,
     command: (id: string) => [string, JsonObject],
   ): Promise<void> {
-    await this.qmp.execute(...command(id));
     this.#jobs.push(id);
+    await this.qmp.execute(...command(id));
     await this.#finishJob(id, signal, onProgress);
   }
 
@@ -191,7 +189,7 @@ export class BlockBackup implements AsyncDisposable {
   /** Ends what is under way, and leaves QEMU as it was found, as far as it still answers. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      for (const id of [...this.#jobs]) await this.#cancel(id);
+      for (const id of [...this.#jobs]) await this.#cancel(id).catch(() => undefined);
       await this.#removeNodes();
     } catch {
       // It has gone, or somebody else has done it.

@@ -42,7 +42,8 @@ async function thaw(address: AgentAddress, guard: Guard, before: GuardEnd | unde
   const at = performance.now();
   if (end.why === 'gone') return { end, ...(await thawWithoutGuard(address)) };
   const elsewhere = before === undefined || before.why === 'timeout' ? end.elsewhere : [guestOf(address)];
-  if (end.stuck.length === 0) removeAgentRecord(address);
+  // Whoever asked the guard reads there what came of it.
+  if (end.stuck.length === 0 && end.why !== 'elsewhere') removeAgentRecord(address);
   return { at, end, stuck: end.stuck, elsewhere };
 }
 
