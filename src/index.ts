@@ -43,6 +43,7 @@ export { type FreeSpace, type FreeSpaceOptions, findFreeSpace, type LeftAlone } 
 export { type Content, type Guest, type LeftVolume, type LogicalFacts, openGuest, type Volume } from './guest/guest.js';
 export type { ImageFormat } from './image/image-format.js';
 export { type OpenOptions, openImage } from './image/open-image.js';
+export type { AgentAddress } from './machine/agent.js';
 export {
   type BadSectors,
   type BadSectorsOptions,
@@ -58,8 +59,6 @@ export {
   findDamage,
 } from './task/block-map/damage.js';
 export { type DiskExtent, type FileOnDisk, openFileOnDisk } from './task/block-map/file-extents.js';
-export type { AgentAddress } from './machine/agent.js';
-export { type BlockMap, type BlockMapCounts, type BlockMapOptions, blockMap } from './task/block-map/block-map.js';
 export type { LineKind, MapLine, MapLines } from './task/block-map/map-lines.js';
 export { type Owner, type OwnersOfByte, type OwnersReport, ownersOf } from './task/block-map/owners.js';
 export type { BlockMapCounts, NotSurveyed } from './task/block-map/survey.js';
@@ -80,13 +79,11 @@ export { type CopyImageOptions, type CopyImageResult, copyImage } from './task/c
 export type { CopyResult } from './task/copy-device.js';
 export { type CopyOutOptions, type CopyOutResult, copyOut } from './task/copy-out/copy-out.js';
 export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
-export { type FreezeResult, freeze } from './task/freeze.js';
-export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo, type LogicalVolumeInfo } from './task/info.js';
-export type { LeftOut } from './task/left-out.js';
 export { type FreezeOptions, type FreezeResult, freeze } from './task/freeze.js';
 export { type FreezeStatus, freezeStatus, type MountStatus } from './task/freeze-status.js';
 export { guestStatus } from './task/guest-status.js';
-export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo } from './task/info.js';
+export { type DiskInfo, type ImageFacts, type InfoOptions, imageInfo, type LogicalVolumeInfo } from './task/info.js';
+export type { LeftOut } from './task/left-out.js';
 export { type FileListing, type ListedFile, type ListFilesOptions, listFiles } from './task/list-files.js';
 export { type Listing, type ListOptions, listFilesystems } from './task/list-filesystems.js';
 export { type Allocation, type ImageMap, type MapOptions, openMap } from './task/map.js';

@@ -34,7 +34,6 @@ ntfs-3g
 openssl
 parted
 python3-libnbd
-qemu-system-x86
 qemu-guest-agent
 qemu-system-x86
 qemu-utils
