@@ -8,11 +8,16 @@ export type TakeRequest = (access: Access, offset: number, length: number, time:
 const capacity = 1 << 14;
 const mask = capacity - 1;
 
-/** Places in the control words: the next slot to fill, the next to read, and whether the reader has been told. */
+/**
+ * Places in the control words: the next slot to fill, the next to read, whether the reader has been told, whether nobody
+ * waits for room any more, and how many found none since.
+ */
 const tail = 0;
 const head = 1;
 const told = 2;
-const controls = 4;
+const ending = 3;
+const missed = 4;
+const controls = 6;
 
 /** Of a slot: offset, length (negative: a write), time. */
 const numbers = 3;
@@ -23,7 +28,7 @@ const patience = 100;
 
 /**
  * The requests of an export's clients on their way to the one who watches them, from whichever threads serve them. Noting
- * one takes no lock and no system call. When the reader is behind, those who note wait: nothing is lost.
+ * one takes no lock and no system call. When the reader is behind, those who note wait: nothing is lost, but at the end.
  *
  * A bounded queue in which each slot counts the rounds that it has seen (Dmitry Vyukov's, with one consumer).
  */
@@ -71,8 +76,13 @@ export class RequestRing {
       const at = Atomics.load(this.#control, tail);
       const slot = at & mask;
       const ahead = (Atomics.load(this.#rounds, slot) - at) | 0;
-      if (ahead < 0) this.full();
-      else if (ahead === 0 && Atomics.compareExchange(this.#control, tail, at, (at + 1) | 0) === at) {
+      if (ahead < 0) {
+        if (Atomics.load(this.#control, ending) === 1) {
+          Atomics.add(this.#control, missed, 1);
+          return;
+        }
+        this.full();
+      } else if (ahead === 0 && Atomics.compareExchange(this.#control, tail, at, (at + 1) | 0) === at) {
         this.#slots[slot * numbers] = offset;
         this.#slots[slot * numbers + 1] = access === 'write' ? -length : length;
         this.#slots[slot * numbers + 2] = time;
@@ -83,13 +93,30 @@ export class RequestRing {
     if (Atomics.load(this.#control, told) === 0 && Atomics.exchange(this.#control, told, 1) === 0) this.wake();
   }
 
-  /** Gives what has been noted to `take`, in the order in which it was. For one thread alone. */
-  drain(take: TakeRequest): void {
+  /** From now on nobody waits for room: what finds none is counted. */
+  letGo(): void {
+    Atomics.store(this.#control, ending, 1);
+    Atomics.notify(this.#control, head);
+  }
+
+  /** Requests that found no room. */
+  get missed(): number {
+    return Atomics.load(this.#control, missed);
+  }
+
+  /**
+   * Gives what has been noted to `take`, in the order in which it was. For one thread alone.
+   *
+   * @param goOn asked after each request; those who note may be as fast as `take`, so that there is no end otherwise
+   * @returns whether `goOn` ended it
+   */
+  drain(take: TakeRequest, goOn: () => boolean = always): boolean {
     Atomics.store(this.#control, told, 0);
     let at = Atomics.load(this.#control, head);
+    let ended = false;
     for (;;) {
       const slot = at & mask;
-      if (Atomics.load(this.#rounds, slot) !== ((at + 1) | 0)) return;
+      if (Atomics.load(this.#rounds, slot) !== ((at + 1) | 0)) break;
       const offset = this.#slots[slot * numbers] ?? 0;
       const length = this.#slots[slot * numbers + 1] ?? 0;
       const time = this.#slots[slot * numbers + 2] ?? 0;
@@ -99,6 +126,14 @@ export class RequestRing {
       // Somebody may wait for room: not told for each slot, since most of the time nobody does.
       if ((at & (mask >> 2)) === 0) Atomics.notify(this.#control, head);
       take(length < 0 ? 'write' : 'read', offset, Math.abs(length), time);
+      ended = !goOn();
+      if (ended) break;
     }
+    Atomics.notify(this.#control, head);
+    return ended;
   }
+}
+
+function always(): boolean {
+  return true;
 }

@@ -70,3 +70,17 @@ test('takes the requests of several threads, each in its order, while they wait 
   await Promise.all(ended);
   expect(next).toEqual(Array.from({ length: threads }, () => each));
 });
+
+test('ends where its reader has had enough, says so, and goes on there', () => {
+  const ring = RequestRing.create(
+    () => {},
+    () => {},
+  );
+  for (let i = 0; i < 10; i++) ring.note('read', i, 1);
+  const taken: number[] = [];
+  const take = (_: unknown, offset: number) => taken.push(offset);
+  expect(ring.drain(take, () => taken.length < 4)).toBe(true);
+  expect(taken).toEqual([0, 1, 2, 3]);
+  expect(ring.drain(take)).toBe(false);
+  expect(taken).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+});

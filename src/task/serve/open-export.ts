@@ -84,7 +84,7 @@ export async function openExport(options: ExportOptions, context: TaskContext): 
         if (disk.facts.writable && disk.facts.flush) await disk.flush();
       },
       close: async () => {
-        used?.watch?.end();
+        await used?.watch?.end();
         await device.close();
         await disk.close();
       },

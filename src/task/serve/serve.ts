@@ -136,6 +136,8 @@ async function serveOpened(
     await aborted(context.signal);
     return 0;
   } finally {
+    // Who waits for the tracer could not hear that the end has come.
+    for (const { requests } of exports) requests?.letGo();
     await server.close();
     if (pidFile !== undefined) await rm(pidFile, { force: true });
   }

@@ -12,7 +12,7 @@ const closeFd = promisify(close);
 /** Characters of lines that wait for a slow reader: of usual ones, a million. */
 const mostWaiting = 64 << 20;
 /** Characters that are written at a time. */
-const chunkSize = 64 << 10;
+const chunkSize = 1 << 20;
 /** Milliseconds that a slow reader has at the end to take what waits. */
 const grace = 5000;
 

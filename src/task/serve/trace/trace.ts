@@ -47,7 +47,7 @@ export class Trace {
     for (const { exported, used } of opened) {
       if (used?.watch === undefined) continue;
       const { watch, deviceNames } = used;
-      watch.end();
+      await watch.end();
       await this.lists.write(watch.tracer, (name) => deviceNames.get(name), this.context);
       summaries.push(summaryOf(watch.tracer, exported.name, exported.device.facts.size));
     }

@@ -73,7 +73,7 @@ export async function useMap(
     return all;
   };
   return {
-    watch: index && watch && new Watch(new Tracer(index.finish(), locateIn(place), watch)),
+    watch: index && watch && new Watch(new Tracer(index.finish(), locateIn(place), watch), context),
     deviceNames: new Map(wanted.map((name) => [name, devices.find(name, guest)])),
     errorBlocks: await blocksOf(errors),
     delayBlocks: await blocksOf(delays),
