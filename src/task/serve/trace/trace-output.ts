@@ -1,5 +1,5 @@
 import { close, open } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { DiskError } from '../../../error/disk-error.js';
@@ -39,12 +39,16 @@ export class TraceOutput {
   #lost = 0;
   #pump: Promise<void> | undefined;
   #broken = false;
+  /** Writing failed, which was warned of. */
+  #failed = false;
   readonly #limit: number;
 
   private constructor(
     private readonly output: StreamOutput,
     private readonly options: TraceOutputOptions,
     private readonly ending: AbortController,
+    /** The file, when it was not there before. */
+    private readonly made?: string | undefined,
   ) {
     this.#limit = options.limit ?? mostWaiting;
   }
@@ -57,12 +61,12 @@ export class TraceOutput {
       const output = await StreamOutput.standard(ending.signal, to);
       return new TraceOutput(output, options, ending);
     }
-    await makeFile(to.file);
+    const made = (await makeFile(to.file)) ? to.file : undefined;
     const stop = () => ending.abort(signal?.reason);
     if (signal?.aborted) stop();
     signal?.addEventListener('abort', stop, { once: true });
     try {
-      return new TraceOutput(await StreamOutput.open(to.file, to.file, ending.signal), options, ending);
+      return new TraceOutput(await StreamOutput.open(to.file, to.file, ending.signal), options, ending, made);
     } finally {
       signal?.removeEventListener('abort', stop);
     }
@@ -84,8 +88,12 @@ export class TraceOutput {
     this.#add(line);
   }
 
-  /** Writes what waits, as far as the reader takes it within some seconds, and closes a file. */
-  async end(): Promise<void> {
+  /**
+   * Writes what waits, as far as the reader takes it within some seconds, and closes a file.
+   *
+   * @param keep unless it is true, a file that was made and has nothing in it is removed
+   */
+  async end(keep: boolean): Promise<void> {
     if (!this.#broken) this.#tellLost();
     const late = sleep(grace, undefined, { signal: this.ending.signal, ref: false }).then(
       () => this.ending.abort(new Error('the reader takes no more')),
@@ -97,8 +105,9 @@ export class TraceOutput {
     // Whoever writes now is too late: the descriptor may be another file's.
     this.#broken = true;
     await this.output.discard();
-    if (this.#lost > 0)
-      this.options.onWarning?.(`${this.#lost} lines of the trace were lost: nobody took them in time`);
+    if (!keep && this.made !== undefined && this.output.written === 0n) await rm(this.made, { force: true });
+    const why = this.#failed ? '' : ': nobody took them in time';
+    if (this.#lost > 0) this.options.onWarning?.(`${this.#lost} lines of the trace were lost${why}`);
   }
 
   #tellLost(): void {
@@ -111,9 +120,7 @@ export class TraceOutput {
   #add(line: string): void {
     this.#waiting.push(line);
     this.#length += line.length;
-    this.#pump ??= this.#write().finally(() => {
-      this.#pump = undefined;
-    });
+    this.#pump ??= this.#write();
   }
 
   async #write(): Promise<void> {
@@ -139,12 +146,16 @@ export class TraceOutput {
       this.#waiting = [];
       if (this.ending.signal.aborted) return;
       const why = errnoOf(error) === 'EPIPE' ? 'its reader is gone' : error instanceof Error ? error.message : '';
+      this.#failed = true;
       this.options.onWarning?.(`the trace ends: ${why}`);
     }
+    // At once: a line that is told before somebody who waits for this has his turn is to be written too.
+    this.#pump = undefined;
   }
 }
 
-async function makeFile(path: string): Promise<void> {
+/** @returns whether there was nothing */
+async function makeFile(path: string): Promise<boolean> {
   const there = await stat(path).catch((error: unknown) => {
     if (errnoOf(error) !== 'ENOENT') throw wrapSystemError(`stat ${path}`, error);
     return undefined;
@@ -157,9 +168,10 @@ async function makeFile(path: string): Promise<void> {
       reason: 'output-exists',
     });
   }
-  if (there !== undefined) return;
+  if (there !== undefined) return false;
   const fd = await openFd(path, 'wx').catch((error: unknown) => {
     throw wrapSystemError(`create ${path}`, error);
   });
   await closeFd(fd);
+  return true;
 }

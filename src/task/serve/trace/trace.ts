@@ -8,6 +8,8 @@ import type { TraceRun } from './tracer.js';
 
 /** Where a trace is told, from before the first disk is opened until after the last one is closed. */
 export class Trace {
+  #finished = false;
+
   private constructor(
     private readonly options: TraceOptions,
     private readonly output: TraceOutput | undefined,
@@ -43,6 +45,7 @@ export class Trace {
 
   /** Once no client is left: tells what remains to be told. */
   async finish(opened: readonly OpenExport[]): Promise<TraceSummary[]> {
+    this.#finished = true;
     const summaries: TraceSummary[] = [];
     for (const { exported, used } of opened) {
       if (used?.watch === undefined) continue;
@@ -56,7 +59,7 @@ export class Trace {
 
   /** Waits for a slow reader, if not for long. */
   async close(): Promise<void> {
-    await this.output?.end();
+    await this.output?.end(this.#finished);
     await this.lists.discard();
   }
 }

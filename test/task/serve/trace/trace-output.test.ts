@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -15,7 +15,7 @@ test('writes all lines in their order to a new file', async () => {
   const output = await TraceOutput.open({ to: { file }, lost });
   const lines = Array.from({ length: 50_000 }, (_, i) => `read f /dev/sda1 /file-${i}\n`);
   for (const line of lines) output.write(line);
-  await output.end();
+  await output.end(true);
   expect(await readFile(file, 'utf8')).toBe(lines.join(''));
   expect(output.lost).toBe(0);
 });
@@ -41,7 +41,7 @@ test('leaves out what a slow reader has no room for, and says how many lines in 
   for (let i = 0; i < count; i++) output.write(line(i));
   const dropped = output.lost;
   expect(dropped).toBeGreaterThan(0);
-  const [told] = await Promise.all([text(reader), output.end()]);
+  const [told] = await Promise.all([text(reader), output.end(true)]);
   expect(told).toBe(Array.from({ length: count - dropped }, (_, i) => line(i)).join('') + lost(dropped));
   expect(warnings).toEqual([`${dropped} lines of the trace were lost: nobody took them in time`]);
 });
@@ -59,9 +59,17 @@ test('goes on without a reader that has gone, warns once, and counts what is los
     output.write('read v /dev/sda\n');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  await output.end();
-  expect(warnings).toEqual([
-    'the trace ends: its reader is gone',
-    '3 lines of the trace were lost: nobody took them in time',
-  ]);
+  await output.end(true);
+  expect(warnings).toEqual(['the trace ends: its reader is gone', '3 lines of the trace were lost']);
+});
+
+test('removes the file that it made when nothing was served and nothing is in it, and no other', async () => {
+  const folder = await temporaryFolder();
+  const [unused, used] = [join(folder, 'unused'), join(folder, 'used')];
+  await (await TraceOutput.open({ to: { file: unused }, lost })).end(false);
+  expect(existsSync(unused)).toBe(false);
+  const output = await TraceOutput.open({ to: { file: used }, lost });
+  output.write('read v /dev/sda\n');
+  await output.end(false);
+  expect(await readFile(used, 'utf8')).toBe('read v /dev/sda\n');
 });
