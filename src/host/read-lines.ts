@@ -45,11 +45,18 @@ export async function* readLines(path: string, signal?: AbortSignal): AsyncGener
   if (rest !== '') yield { number: number + 1, text: rest };
 }
 
-async function openStream(path: string): Promise<Readable> {
+/**
+ * Opens a file or a pipe to be read to its end. A signal that is added to the stream ends it even while nobody writes to
+ * the pipe.
+ *
+ * @param highWaterMark bytes of a file that are read at a time
+ * @throws {DiskError} NOT_FOUND, USAGE for a folder, IO
+ */
+export async function openStream(path: string, highWaterMark?: number): Promise<Readable> {
   const { fd: found, stats } = await findFile(path);
   try {
     if (stats.isDirectory()) throw new DiskError('USAGE', `${path} is a folder: name a file`, { device: path });
-    if (!stats.isFIFO()) return createReadStream('', { fd: await reopen(found, 'read', path) });
+    if (!stats.isFIFO()) return createReadStream('', { fd: await reopen(found, 'read', path), highWaterMark });
     // Neither opening it nor reading from it may wait where a signal cannot end it.
     const fd = await openFd(`/proc/self/fd/${found}`, constants.O_RDONLY | constants.O_NONBLOCK);
     return new Socket({ fd, readable: true, writable: false });

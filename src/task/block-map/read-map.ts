@@ -1,15 +1,11 @@
-import { close, open, read } from 'node:fs';
-import { promisify } from 'node:util';
+import { addAbortSignal } from 'node:stream';
 import { DiskError } from '../../error/disk-error.js';
 import { hex } from '../../error/message.js';
 import { wrapSystemError } from '../../host/errno.js';
+import { openStream } from '../../host/read-lines.js';
 import type { TaskContext } from '../context.js';
 import { type LineKind, lineKinds } from './map-lines.js';
 import type { LineSink } from './owner-index.js';
-
-const openFd = promisify(open);
-const readFd = promisify(read);
-const closeFd = promisify(close);
 
 /** Bytes that are read at a time. */
 const chunkSize = 4 << 20;
@@ -38,30 +34,24 @@ export async function readMap(
   sink: LineSink,
   { signal, onProgress }: TaskContext,
 ): Promise<void> {
-  const fd = await openFd(path, 'r').catch((error: unknown) => {
-    throw wrapSystemError(`open the block map ${path}`, error);
-  });
+  const stream = await openStream(path, chunkSize);
+  if (signal !== undefined) addAbortSignal(signal, stream);
+  const reader = new MapReader(path, size, sink);
+  let rest: Buffer = Buffer.alloc(0);
+  let done = 0n;
   try {
-    const reader = new MapReader(path, size, sink);
-    let buffer = Buffer.allocUnsafe(chunkSize);
-    let kept = 0;
-    for (let done = 0n; ; ) {
-      if (signal?.aborted) throw DiskError.cancelled(signal);
-      if (kept === buffer.length) buffer = Buffer.concat([buffer], buffer.length * 2);
-      const { bytesRead } = await readFd(fd, buffer, kept, buffer.length - kept, null).catch((error: unknown) => {
-        throw wrapSystemError(`read the block map ${path}`, error);
-      });
-      if (bytesRead === 0) break;
-      const used = reader.take(buffer, kept + bytesRead);
-      buffer.copyWithin(0, used, kept + bytesRead);
-      kept += bytesRead - used;
-      done += BigInt(bytesRead);
+    for await (const chunk of stream) {
+      if (!(chunk instanceof Buffer)) continue;
+      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      rest = bytes.subarray(reader.take(bytes));
+      done += BigInt(chunk.length);
       onProgress?.({ phase: `reading ${path}`, done });
     }
-    reader.end(kept);
-  } finally {
-    await closeFd(fd);
+  } catch (error) {
+    if (signal?.aborted === true) throw DiskError.cancelled(signal);
+    throw error instanceof DiskError ? error : wrapSystemError(`read the block map ${path}`, error);
   }
+  reader.end(rest.length);
 }
 
 class MapReader {
@@ -80,16 +70,15 @@ class MapReader {
     this.#size = Number(diskSize);
   }
 
-  /** Takes the whole lines of the first `length` bytes. @returns how many bytes they have */
-  take(bytes: Buffer, length: number): number {
-    const part = bytes.subarray(0, length);
+  /** Takes the whole lines. @returns how many bytes they have */
+  take(bytes: Buffer): number {
     let start = 0;
-    for (let end = part.indexOf(newline); end !== -1; end = part.indexOf(newline, start)) {
+    for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, start)) {
       this.#line++;
-      this.#read(part, start, end);
+      this.#read(bytes, start, end);
       start = end + 1;
     }
-    if (length - start > longestLine) {
+    if (bytes.length - start > longestLine) {
       this.#line++;
       throw this.#wrong(`it has more than ${longestLine} bytes`);
     }
@@ -161,6 +150,9 @@ class MapReader {
     while (at < end && bytes[at] === known[at - start]) at++;
     if (at < end || end - start !== known.length) {
       this.#device = Buffer.from(bytes.subarray(start, end));
+      if (this.#device.some((byte) => byte < space || byte === 0x7f)) {
+        throw this.#wrong('its device has a control character (lines end in a newline alone)');
+      }
       this.#deviceNumber = this.sink.device(bytes, start, end);
     }
     return this.#deviceNumber;

@@ -6,6 +6,7 @@ import { pathText } from '../../../src/cli/path-text.js';
 import { DiskError } from '../../../src/error/disk-error.js';
 import type { LineSink } from '../../../src/task/block-map/owner-index.js';
 import { readMap, unescaped } from '../../../src/task/block-map/read-map.js';
+import { run } from '../../support/run.js';
 import { temporaryFolder } from '../../support/temporary.js';
 
 class Collected implements LineSink {
@@ -117,4 +118,28 @@ test('any bytes are read or refused with an error of ours', async () => {
     }),
     { numRuns: 60 },
   );
+});
+
+test('ends at a signal while it waits for the other end of a pipe', async () => {
+  const path = join(await temporaryFolder(), 'fifo');
+  await run('mkfifo', [path]);
+  const signal = AbortSignal.timeout(200);
+  await expect(readMap(path, 2n ** 40n, new Collected(), { signal })).rejects.toMatchObject({ code: 'CANCELLED' });
+});
+
+test('reads a map from a pipe, a piece of a line at a time', async () => {
+  const path = join(await temporaryFolder(), 'fifo');
+  await run('mkfifo', [path]);
+  const sink = new Collected();
+  const reading = readMap(path, 2n ** 40n, sink, {});
+  await run('sh', ['-c', `{ printf '1 0 8000 v /dev'; sleep 0.2; printf '/sda\n1 0 4000 p /dev/sda1\n'; } > ${path}`]);
+  await reading;
+  expect(sink.lines).toEqual([
+    ['v', 0, 0x8000, '/dev/sda', undefined],
+    ['p', 0, 0x4000, '/dev/sda1', undefined],
+  ]);
+});
+
+test('refuses a map whose lines end in a carriage return, which would be a part of its names', async () => {
+  await expect(linesOf('1 0 80000000 v /dev/sda\r\n')).rejects.toThrow('line 1');
 });
