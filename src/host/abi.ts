@@ -2,7 +2,7 @@ import { endianness } from 'node:os';
 import { bytes, i32, i64, layout, u16, u32, u64 } from '../binary/layout.js';
 
 /** Structures that are passed to the kernel, as every 64-bit Linux lays them out. */
-const endian = endianness() === 'LE' ? 'little' : 'big';
+export const endian = endianness() === 'LE' ? 'little' : 'big';
 
 /** A range of bytes that is locked, or to be locked. */
 export const flockRange = layout(
@@ -45,6 +45,14 @@ export const unixAddress = layout(
     sun_family: u16(0, '', 'AF_UNIX'),
     sun_path: bytes(2, 108, 'text', 'the path, with a NUL behind it'),
   },
+);
+
+/** What epoll watches a descriptor for, and what it tells of it. On x86-64 alone the structure is packed. */
+const packed = process.arch === 'x64';
+export const epollEvent = layout(
+  'epoll_event',
+  { size: packed ? 12 : 16, endian, spec: 'epoll_ctl(2); linux/eventpoll.h, struct epoll_event' },
+  { events: u32(0, '', 'EPOLLIN and so on'), data: u64(packed ? 4 : 8, '', 'whatever was given with the descriptor') },
 );
 
 /** Bytes that are to be sent. */

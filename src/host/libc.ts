@@ -95,6 +95,18 @@ const calls = {
   socketpair: declare('int socketpair(int domain, int type, int protocol, void *descriptors)'),
   prctl: declare('int prctl(int option, unsigned long value, unsigned long a, unsigned long b, unsigned long c)'),
   poll: declare('int poll(_Inout_ void *descriptors, unsigned long count, int timeout)'),
+  read: declare('int64_t read(int fd, void *into, size_t length)'),
+  write: declare('int64_t write(int fd, const void *bytes, size_t length)'),
+  dup2: declare('int dup2(int from, int to)'),
+  eventfd: declare('int eventfd(unsigned int count, int flags)'),
+  epollCreate: declare('int epoll_create1(int flags)'),
+  epollControl: declare('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
+  epollWait: declare('int epoll_wait(int epoll, void *events, int most, int timeout)'),
+  mount: declare(
+    'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options)',
+  ),
+  umount: declare('int umount2(const char *target, int flags)'),
+  recvmsg: declare('int64_t recvmsg(int socket, void *message, int flags)'),
 } as const;
 
 export type SystemCall = keyof typeof calls;

@@ -20,6 +20,7 @@ import { RateLayer } from '../../src/device/layer/rate.js';
 import { RoundLayer } from '../../src/device/layer/round.js';
 import { Slice } from '../../src/device/layer/slice.js';
 import { StatsLayer } from '../../src/device/layer/stats.js';
+import { UnalignedLayer } from '../../src/device/layer/unaligned.js';
 import { memoryDevice } from '../../src/device/memory-device.js';
 import { JournalBlocks } from '../../src/filesystem/ext/journal/journal-blocks.js';
 import { journalMagic } from '../../src/filesystem/ext/journal/on-disk.js';
@@ -117,6 +118,24 @@ describeBlockDevice({
   name: 'Joined over memory',
   open: async (size) => new OwningJoined(memoryDevice(size)),
   openReadOnly: async (size) => new OwningJoined(await fileDevice(size, 'r')),
+});
+
+/** Memory that takes whole blocks alone, as some NBD servers do. */
+class InBlocks extends Slice {
+  constructor(private readonly owned: FileDevice) {
+    super(owned, 0n, owned.facts.size);
+    Object.assign(this, { facts: { ...this.facts, blockSize: { ...this.facts.blockSize, minimum: 4096 } } });
+  }
+
+  protected override doClose(): Promise<void> {
+    return this.owned.close();
+  }
+}
+
+describeBlockDevice({
+  name: 'UnalignedLayer over memory in blocks',
+  open: async (size) => new UnalignedLayer(new InBlocks(memoryDevice(size))),
+  openReadOnly: async (size) => new UnalignedLayer(new InBlocks(await fileDevice(size, 'r'))),
 });
 
 /** A block device of the kernel over a file of its own, without asking for module or name. */

@@ -4,6 +4,7 @@ import { DiskError } from '../../error/disk-error.js';
 import type { BlockDevice, RequestOptions, WriteOptions, ZeroOptions } from '../block-device.js';
 import type { Bytes, Extent } from '../extent.js';
 import { firstExtents } from '../first-extents.js';
+import { RangeLock } from '../range-lock.js';
 import { Layer } from './layer.js';
 
 /** Bytes: a write of part of such a block copies the rest of it up; what filesystems write is no smaller. */
@@ -19,7 +20,7 @@ export class CowLayer extends Layer {
   readonly #block: bigint;
   readonly #written = new BlockSet();
   /** Changes under way, so that no two of them copy up the same block. */
-  readonly #changes = new Set<{ start: Bytes; end: Bytes; ended: Promise<void> }>();
+  readonly #changes = new RangeLock();
 
   /** @throws {DiskError} USAGE when the overlay cannot be written or is smaller than the device */
   constructor(
@@ -82,7 +83,7 @@ export class CowLayer extends Layer {
   }
 
   protected override async doClose(): Promise<void> {
-    await Promise.all([...this.#changes].map(({ ended }) => ended));
+    await this.#changes.idle();
     await this.overlay.close();
     await super.doClose();
   }
@@ -91,28 +92,13 @@ export class CowLayer extends Layer {
   async #change(start: Bytes, end: Bytes, options: RequestOptions, change: () => Promise<void>): Promise<void> {
     const first = roundDown(start, this.#block);
     const last = min(roundUp(end, this.#block), this.facts.size);
-    let finish = () => {};
-    const mine = {
-      start: first,
-      end: last,
-      ended: new Promise<void>((resolve) => {
-        finish = resolve;
-      }),
-    };
-    // Those that came before, and no later ones, so that nobody waits for each other.
-    const before = [...this.#changes].filter((other) => other.start < last && first < other.end);
-    this.#changes.add(mine);
-    try {
-      await Promise.all(before.map(({ ended }) => ended));
+    await this.#changes.run(first, last, async () => {
       if (first < start) await this.#copyUp(first, options);
       if (end < last) await this.#copyUp(last - 1n, options);
       await change();
       const count = (last + this.#block - 1n) / this.#block;
       this.#written.add(toNumber(first / this.#block), toNumber(count));
-    } finally {
-      this.#changes.delete(mine);
-      finish();
-    }
+    });
   }
 
   /** Brings the block that holds a byte into the overlay, unless it is there. */

@@ -1,18 +1,7 @@
-import type { HostFile } from '../../device/block-device.js';
+import type { PlainDevice } from '../../device/plain-device.js';
 import type { ReplyStyle } from '../export.js';
 
 /** What the main thread and a worker tell each other. Descriptors belong to the whole process, so numbers will do. */
-
-/** A device that is bytes of a host file, told so that another thread can make it anew. */
-export interface PlainDevice {
-  readonly name: string;
-  /** Bytes. */
-  readonly size: bigint;
-  readonly writable: boolean;
-  /** Bytes: what its host allocates by. */
-  readonly blockSize: number;
-  readonly hostFile: HostFile;
-}
 
 /** A connection whose handshake is over: the worker owns its socket from now on, and borrows the device's file. */
 export interface Handover {

@@ -1,12 +1,11 @@
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import { describePlain } from '../../device/plain-device.js';
 import { compiledFile } from '../../host/compiled.js';
-import { closeGate, newGate } from '../../host/native-gate.js';
+import { NativeThread } from '../../host/native-thread.js';
 import { duplicate } from '../../host/socket.js';
 import type { Served } from '../connection.js';
 import type { Negotiated } from '../handshake.js';
 import type { FromWorker, ToWorker } from './messages.js';
-import { describePlain } from './plain-device.js';
 
 /** Each takes some 9 MB, and 70 ms to start. */
 const most = Math.min(availableParallelism(), 4);
@@ -50,32 +49,17 @@ export class WorkerPool {
   }
 }
 
-/** Milliseconds: longer than a thread takes to load its modules, and than any call that it makes. */
-const longestCall = 5000;
-
-/** The gates of the threads there are. */
-const gates = new Set<Int32Array>();
-process.on('exit', () => {
-  for (const gate of gates) closeGate(gate, longestCall);
-});
-
 class ServingThread {
-  readonly #gate = newGate();
-  readonly #thread: Worker;
+  readonly #thread = new NativeThread(compiledFile(import.meta.url, 'worker.js'), undefined, { name: 'nbd' });
   readonly #connections = new Map<number, { readonly onClosed: () => void; readonly onNoted: () => void }>();
   failed = false;
 
   constructor() {
-    // Without our own arguments: not all of them go with a file to run.
-    const options = { name: 'nbd', execArgv: [], workerData: this.#gate };
-    this.#thread = new Worker(compiledFile(import.meta.url, 'worker.js'), options);
-    gates.add(this.#gate);
-    this.#thread.on('message', (message: FromWorker) => {
+    this.#thread.worker.on('message', (message: FromWorker) => {
       if ('closed' in message) this.#closed(message.closed);
       else this.#connections.get(message.noted)?.onNoted();
     });
-    this.#thread.on('exit', () => {
-      gates.delete(this.#gate);
+    void this.#thread.ended.then(() => {
       this.failed = true;
       for (const id of this.#connections.keys()) this.#closed(id);
     });
@@ -100,9 +84,8 @@ class ServingThread {
     };
   }
 
-  async end(): Promise<void> {
-    closeGate(this.#gate, longestCall);
-    await this.#thread.terminate();
+  end(): Promise<void> {
+    return this.#thread.end();
   }
 
   #closed(id: number): void {
@@ -111,6 +94,6 @@ class ServingThread {
   }
 
   #tell(message: ToWorker): void {
-    this.#thread.postMessage(message);
+    this.#thread.worker.postMessage(message);
   }
 }

@@ -1,13 +1,14 @@
 import { Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
+import { openPlain } from '../../device/plain-device.js';
 import { useGate } from '../../host/native-gate.js';
+import type { ThreadData } from '../../host/native-thread.js';
 import { limitSends, receiveNow, socketFd } from '../../host/socket.js';
 import { BufferPool } from '../buffer-pool.js';
 import { Connection } from '../connection.js';
 import { RequestRing } from '../request-ring.js';
 import { Attention } from './attention.js';
 import type { FromWorker, Handover, ToWorker } from './messages.js';
-import { openPlain } from './plain-device.js';
 
 /** A thread that serves plain files: connections come to it when their handshake is over. */
 
@@ -67,4 +68,5 @@ function tell(message: FromWorker): void {
   port?.postMessage(message);
 }
 
-if (workerData instanceof Int32Array) useGate(workerData);
+const { gate }: ThreadData<undefined> = workerData;
+useGate(gate);

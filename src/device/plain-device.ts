@@ -1,8 +1,19 @@
-import type { BlockDevice } from '../../device/block-device.js';
-import { FileDevice } from '../../device/file-device.js';
-import { HostBlockDevice } from '../../device/host-block-device.js';
-import { Slice } from '../../device/layer/slice.js';
-import type { PlainDevice } from './messages.js';
+import type { BlockDevice, HostFile } from './block-device.js';
+import { FileDevice } from './file-device.js';
+import { HostBlockDevice } from './host-block-device.js';
+import { Slice } from './layer/slice.js';
+
+/** A device that is bytes of a host file, told so that another thread can make it anew. */
+export interface PlainDevice {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: bigint;
+  readonly writable: boolean;
+  /** Bytes: what its host allocates by. */
+  readonly blockSize: number;
+  /** Descriptors belong to the whole process, so its number will do. */
+  readonly hostFile: HostFile;
+}
 
 /** What another thread needs to know of a device, or undefined when it is more than bytes of a host file. */
 export function describePlain({ name, facts }: BlockDevice): PlainDevice | undefined {

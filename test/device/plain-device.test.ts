@@ -2,16 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { RangeSet } from '../../../src/binary/range-set.js';
-import type { BlockDevice } from '../../../src/device/block-device.js';
-import { HolesLayer } from '../../../src/device/layer/holes.js';
-import { Slice } from '../../../src/device/layer/slice.js';
-import { memoryDevice } from '../../../src/device/memory-device.js';
-import { openImage } from '../../../src/image/open-image.js';
-import { describePlain, openPlain } from '../../../src/nbd/worker/plain-device.js';
-import { loopDevice } from '../../support/loop-device.js';
-import { needs } from '../../support/needs.js';
-import { temporaryFolder } from '../../support/temporary.js';
+import { RangeSet } from '../../src/binary/range-set.js';
+import type { BlockDevice } from '../../src/device/block-device.js';
+import { HolesLayer } from '../../src/device/layer/holes.js';
+import { Slice } from '../../src/device/layer/slice.js';
+import { memoryDevice } from '../../src/device/memory-device.js';
+import { describePlain, openPlain } from '../../src/device/plain-device.js';
+import { openImage } from '../../src/image/open-image.js';
+import { loopDevice } from '../support/loop-device.js';
+import { needs } from '../support/needs.js';
+import { temporaryFolder } from '../support/temporary.js';
 
 async function image(): Promise<string> {
   const path = join(await temporaryFolder(), 'a.img');
