@@ -79,6 +79,14 @@ export { type CopyImageOptions, type CopyImageResult, copyImage } from './task/c
 export type { CopyResult } from './task/copy-device.js';
 export { type CopyOutOptions, type CopyOutResult, copyOut } from './task/copy-out/copy-out.js';
 export { type DownloadOptions, type DownloadResult, download } from './task/download.js';
+export {
+  type ExposedFile,
+  type ExposeOptions,
+  type ExposeReady,
+  type ExposeResult,
+  expose,
+} from './task/expose/expose.js';
+export { unexpose } from './task/expose/unmount.js';
 export { type FreezeOptions, type FreezeResult, freeze } from './task/freeze.js';
 export { type FreezeStatus, freezeStatus, type MountStatus } from './task/freeze-status.js';
 export { guestStatus } from './task/guest-status.js';

@@ -48,6 +48,7 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   protected streams = false;
 
   readonly #abort = new AbortController();
+  readonly #insisted = new AbortController();
   #stoppedBy: (typeof stopSignals)[number] | undefined;
   readonly #listeners = stopSignals.map((signal) => ({ signal, listener: () => this.#stop(signal) }));
 
@@ -83,7 +84,11 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
 
   /** What a task needs of its surroundings, without a picture of its progress. */
   protected get context(): TaskContext {
-    return { signal: this.signal, onWarning: (message) => this.note(`warning: ${message}`) };
+    return {
+      signal: this.signal,
+      insisted: this.#insisted.signal,
+      onWarning: (message) => this.note(`warning: ${message}`),
+    };
   }
 
   /** Runs a task and shows how far it is. */
@@ -150,6 +155,7 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
 
   #stop(signal: (typeof stopSignals)[number]): void {
     if (signal === 'SIGINT' && this.commandOnTerminal && isInForeground()) return;
+    if (this.#stoppedBy !== undefined) this.#insisted.abort();
     this.#stoppedBy ??= signal;
     this.#abort.abort(new Error(signal));
   }

@@ -80,7 +80,7 @@ export function sourcesOf(
     readonly file?: string | undefined;
     readonly memory?: bigint | undefined;
     readonly export?: readonly string[] | undefined;
-    readonly 'export-name': string;
+    readonly 'export-name'?: string | undefined;
   },
 ): [NamedSource, ...NamedSource[]] {
   const sources: ServeSource[] = [];
@@ -89,7 +89,7 @@ export function sourcesOf(
   if (flags.memory !== undefined) sources.push({ memory: flags.memory });
   if (sources.length > 1) throw new DiskError('USAGE', 'name one of IMAGE, --file PATH and --memory SIZE');
   const named = (flags.export ?? []).map(namedImage);
-  const unnamed = sources.map((source) => ({ name: flags['export-name'], source }));
+  const unnamed = sources.map((source) => ({ name: flags['export-name'] ?? '', source }));
   const [first, ...others] = [...unnamed, ...named];
   if (first === undefined) {
     throw new DiskError('USAGE', 'name what to serve: IMAGE, --file PATH, --memory SIZE or --export NAME=IMAGE');

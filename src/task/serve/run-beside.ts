@@ -5,8 +5,21 @@ import { endShell, signalOf, statusOf } from '../command-end.js';
 import type { TaskContext } from '../context.js';
 
 /**
- * Runs a shell command that uses an export, to its end. It learns where from `$uri`, `$nbd` (the older form that QEMU
- * knows), `$unixsocket` or `$port`, and `$exportname`, as from nbdkit.
+ * Runs a shell command that uses an export, as {@link runShell}. It learns where from `$uri`, `$nbd` (the older form that
+ * QEMU knows), `$unixsocket` or `$port`, and `$exportname`, as from nbdkit.
+ */
+export function runBeside(
+  command: string,
+  address: Address,
+  uri: string,
+  exportName: string,
+  context: TaskContext,
+): Promise<number> {
+  return runShell(command, environment(address, uri, exportName), context);
+}
+
+/**
+ * Runs a shell command to its end.
  *
  * When the signal fires, the command and all that it has started get it too, and the end is awaited of them all: some
  * flush what they have through the export. When a signal ends the shell alone, what it leaves is ended. When it ends in
@@ -15,15 +28,13 @@ import type { TaskContext } from '../context.js';
  * @returns its exit status; 128 + n when signal n ended it
  * @throws {DiskError} when it cannot be started; CANCELLED when the signal has fired before
  */
-export async function runBeside(
+export async function runShell(
   command: string,
-  address: Address,
-  uri: string,
-  exportName: string,
+  environment: Readonly<Record<string, string>>,
   { signal, onWarning }: TaskContext,
 ): Promise<number> {
   if (signal?.aborted) throw DiskError.cancelled(signal);
-  const shell = startShell(command, environment(address, uri, exportName));
+  const shell = startShell(command, environment);
   let ending: ReturnType<typeof endShell> | undefined;
   const stop = () => {
     ending ??= endShell(shell, signalOf(signal));

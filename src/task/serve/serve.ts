@@ -1,8 +1,6 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type { OperationStats } from '../../device/layer/stats.js';
 import { DiskError } from '../../error/disk-error.js';
-import { wrapSystemError } from '../../host/errno.js';
 import { exitWithParent } from '../../host/parent.js';
 import { PrivateFolder } from '../../host/private-folder.js';
 import { standardSocket } from '../../host/standard-socket.js';
@@ -15,8 +13,10 @@ import {
   NbdServer,
   type TlsOffer,
 } from '../../nbd/index.js';
-import type { TaskContext } from '../context.js';
+import { aborted, type TaskContext } from '../context.js';
+import { LogFile, withLog } from './log-file.js';
 import { type ExportOptions, type OpenExport, openExport } from './open-export.js';
+import { writePid } from './pid-file.js';
 import { type ServeTls, tlsOffer, uriWithFiles, whyStrangersCome } from './tls.js';
 import type { TraceSummary } from './trace/summary.js';
 import type { Trace } from './trace/trace.js';
@@ -82,7 +82,7 @@ export async function serve(
   const trace = options.trace && (await openTrace(options.trace, context));
   try {
     for (const wanted of options.exports) {
-      const logged = withLog(wanted, log, options);
+      const logged = withLog(wanted, log, prefixOf(wanted, options));
       const watched = trace === undefined ? logged : trace.watching(logged, options.exports.length);
       opened.push(await openExport(watched, context));
     }
@@ -165,42 +165,13 @@ function refuseSameNames(exports: readonly ExportOptions[]): void {
 }
 
 /** Lines of several exports are told apart by the export's name. */
-function withLog(wanted: ExportOptions, log: LogFile | undefined, { exports }: ServeOptions): ExportOptions {
-  if (log === undefined) return wanted;
-  const prefix = exports.length === 1 ? '' : `${JSON.stringify(wanted.name)} `;
-  return { ...wanted, layers: { ...wanted.layers, log: (line) => log.write(`${prefix}${line}\n`) } };
+function prefixOf({ name }: ExportOptions, { exports }: ServeOptions): string {
+  return exports.length === 1 ? '' : `${JSON.stringify(name)} `;
 }
 
 async function openTrace(options: TraceOptions, context: TaskContext): Promise<Trace> {
   const { Trace } = await import('./trace/trace.js');
   return await Trace.open(options, context);
-}
-
-/** Written line by line, so that whoever reads it, and whoever kills us, misses nothing. */
-class LogFile {
-  readonly #fd: number;
-
-  constructor(path: string) {
-    try {
-      this.#fd = openSync(path, 'w');
-    } catch (error) {
-      throw wrapSystemError(`open the log ${path}`, error);
-    }
-  }
-
-  write(line: string): void {
-    writeSync(this.#fd, line);
-  }
-
-  close(): void {
-    closeSync(this.#fd);
-  }
-}
-
-async function writePid(path: string): Promise<void> {
-  await writeFile(path, `${process.pid}\n`).catch((error: unknown) => {
-    throw wrapSystemError(`write the process id to ${path}`, error);
-  });
 }
 
 /** Without TLS nothing keeps other machines' users out but the network. */
@@ -215,12 +186,4 @@ function warnOfStrangers(address: Address | Inherited, tls: TlsOffer | undefined
 function warnOfQemu(command: string, size: bigint, { onWarning }: TaskContext): void {
   if (size <= largestOfQemu || !command.includes('qemu')) return;
   onWarning?.(`QEMU opens at most ${largestOfQemu} bytes, and the disk has ${size}: serve a part of it with --range`);
-}
-
-function aborted(signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal === undefined) return;
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
