@@ -87,6 +87,17 @@ export const iops = {
   ratio: (ours, theirs) => ours / theirs,
 };
 
+/** Bytes a second, likewise. */
+export const bandwidth = {
+  of: ({ stdout }) => {
+    const [{ read, write, error }] = JSON.parse(stdout.slice(stdout.indexOf('{'))).jobs;
+    if (error !== 0) throw new Error(`fio failed with errno ${error}`);
+    return read.bw_bytes + write.bw_bytes;
+  },
+  show: (value) => `${(value / 1e9).toFixed(2)} GB/s`,
+  ratio: (ours, theirs) => ours / theirs,
+};
+
 /**
  * Compares contenders, the first of which is ours.
  *
