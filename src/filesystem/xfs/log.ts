@@ -105,11 +105,13 @@ export class Log {
     const more = await this.#blocks(block + 1, headers - 1);
     const data = await this.#blocks(block + headers, blocks);
     const cycles = [...raw.h_cycle_data];
+    // There are as many headers as the buffer might need; the checksum is of those that the record does.
+    const needed = Math.ceil(h_len / headerSpan);
     let crc = crcWithout(header.subarray(0, logRecord.size), recordChecksum);
     for (let i = 0; i < headers - 1; i++) {
       const at = i * basicBlock;
       cycles.push(...logRecordMore.at(viewOf(more), at).xh_cycle_data);
-      crc = crc32c(more.subarray(at, at + logRecordMore.size), crc);
+      if (i < needed - 1) crc = crc32c(more.subarray(at, at + logRecordMore.size), crc);
     }
     crc = crc32c(data.subarray(0, h_len), crc);
     const stored = viewOf(header).getUint32(recordChecksum, true);

@@ -69,6 +69,8 @@ const sectorSizes = { smallest: 512, largest: 32_768 };
 const inodeSizes = { smallest: 256, largest: 2048 };
 /** Blocks: XFS_MIN_AG_BLOCKS, of every group. */
 const smallestGroup = 64;
+/** Blocks: XFS_MIN_LOG_BLOCKS. */
+const smallestLog = 512;
 /** Bytes: XFS_MAX_AG_BYTES. */
 const largestGroup = 2 ** 40;
 /** Bytes. */
@@ -157,6 +159,7 @@ function check(view: DataView, place: Place): Superblock {
   const logVersion: 1 | 2 = version === 5 || versionFlags.has(flagged, 'LOGV2') ? 2 : 1;
   const last = blockCount - (groupCount - 1) * groupSize;
   if (last < smallestGroup) throw wrong('sb_dblocks', `a last group of at least ${smallestGroup} blocks`, blockCount);
+  if (raw.sb_logstart !== 0n) range('sb_logblocks', raw.sb_logblocks, smallestLog, groupSize);
   const inodes = (...numbers: readonly bigint[]) => numbers.filter((number) => number !== 0n && number !== noInode);
   return Object.freeze({
     label: decodeText(raw.sb_fname),

@@ -137,6 +137,20 @@ describe('the log of XFS', () => {
     60_000,
   );
 
+  it('is clean after an unmount, however large the buffers that it was written from', async () => {
+    for (const [mkfs, option] of [
+      ['', 'logbsize=256k'],
+      ['-l su=64k', 'logbsize=256k'],
+      ['-l su=256k', 'logbsize=256k'],
+    ] as const) {
+      const path = await emptyXfs(mkfs, '96M');
+      const { mountPoint, unmount } = await mountLoop(path, [option]);
+      await writeFile(join(mountPoint, 'file'), 'x');
+      await unmount();
+      expect(await stateOf(path), mkfs).toEqual({ kind: 'clean' });
+    }
+  });
+
   plain('needs recovery when its last record is damaged, or what is behind it was written later', async () => {
     const path = await emptyXfs('', '64M');
     const { start } = await logOf(path);
@@ -155,12 +169,30 @@ describe('the log of XFS', () => {
   });
 });
 
+describe('a log of XFS that is too small', () => {
+  plain('is refused by its field', async () => {
+    for (const sb_logblocks of [0, 5, 511]) {
+      const path = await emptyXfs('', '64M');
+      await changeSuperblock(path, { sb_logblocks });
+      await expect(stateOf(path)).rejects.toMatchObject({ code: 'CORRUPT', facts: { field: 'sb_logblocks' } });
+    }
+  });
+});
+
 /** Bytes from the start of the image to the log. */
 async function logOf(path: string): Promise<{ start: number }> {
   const { sb_logstart, sb_agblklog, sb_agblocks, sb_blocksize } = xfsSuperblock.values(viewOf(await readFile(path)));
   const group = Number(sb_logstart >> BigInt(sb_agblklog));
   const block = Number(sb_logstart & ((1n << BigInt(sb_agblklog)) - 1n));
   return { start: (group * sb_agblocks + block) * sb_blocksize };
+}
+
+async function changeSuperblock(path: string, values: Parameters<typeof xfsSuperblock.put>[1]): Promise<void> {
+  await change(path, 0, 512, (sector) => {
+    xfsSuperblock.put(viewOf(sector), values);
+    const { offset } = xfsSuperblock.fields.sb_crc;
+    viewOf(sector).setUint32(offset, crcWithout(sector, offset), true);
+  });
 }
 
 describe('an XFS filesystem is left alone, and says why', () => {
@@ -185,11 +217,7 @@ describe('an XFS filesystem is left alone, and says why', () => {
   for (const [name, [values, state]] of Object.entries(changes)) {
     plain(name, async () => {
       const path = await emptyXfs('', '64M');
-      await change(path, 0, 512, (sector) => {
-        xfsSuperblock.put(viewOf(sector), values);
-        const { offset } = xfsSuperblock.fields.sb_crc;
-        viewOf(sector).setUint32(offset, crcWithout(sector, offset), true);
-      });
+      await changeSuperblock(path, values);
       expect(await stateOf(path)).toMatchObject(state);
       await using device = await openRaw(path);
       await expect((await openXfs(device)).freeSpace()).rejects.toMatchObject({
