@@ -26,9 +26,12 @@ const mostRecords = 16;
  */
 export async function isCovered(log: Log, last: LogRecord, superblock: Uint8Array): Promise<boolean> {
   const records: LogRecord[] = [];
-  for (let block = last.tail; ; ) {
+  for (let block = Number(last.tail & 0xffff_ffffn); ; ) {
     const record = block < log.length ? await log.recordAt(block) : undefined;
     if (record === undefined || records.length === mostRecords) return false;
+    // A record of another round is none of those that recovery would go through.
+    const before = records.at(-1)?.sequence;
+    if (before === undefined ? record.sequence !== last.tail : record.sequence <= before) return false;
     records.push(record);
     if (record.block === last.block) break;
     block = record.next;
@@ -92,10 +95,15 @@ function changesNothing([header, ...regions]: readonly Uint8Array[], superblock:
 /** XFS_BLF_CANCEL. */
 const cancelled = 2;
 
-/** Bytes of a superblock that the kernel keeps as they are: all before its counters, and behind them up to its checksum. */
+/**
+ * Bytes of a superblock that the kernel keeps as they are: all but its counters, and the checksum and the log sequence
+ * number that it writes anew.
+ */
 const sameParts = [
   [0, 128],
   [160, 224],
+  [228, 240],
+  [248, 264],
 ] as const;
 
 function equal(a: Uint8Array, b: Uint8Array, from: number, to: number): boolean {

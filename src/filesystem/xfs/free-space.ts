@@ -2,14 +2,14 @@ import { type RangeSet, RangeSetBuilder } from '../../binary/range-set.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { type Group, readGroup } from './group.js';
-import { fixedMetadata } from './metadata.js';
+import { usedExtents } from './metadata.js';
 import { freeExtent } from './on-disk.js';
 import { type TreeBlock, treeBlocks } from './tree.js';
 import type { XfsVolume } from './volume.js';
 
 /**
  * The free bytes of a filesystem: what the trees of free space of every group hold. The two of a group must agree with
- * each other and with the group's own counts, and nothing that is free may belong to the metadata of the filesystem.
+ * each other and with the group's own counts, and nothing that is free may be metadata, shared, or in the reverse map.
  *
  * @throws {DiskError} CORRUPT when anything contradicts: then nothing that the trees say can be believed; IO, CANCELLED
  */
@@ -18,12 +18,12 @@ export async function readFreeSpace(volume: XfsVolume, options: RequestOptions):
   for (let number = 0; number < volume.superblock.groupCount; number++) {
     const group = await readGroup(volume, number, options);
     const found = await readGroupFree(volume, group, options);
-    const owned = new RangeSetBuilder();
-    for await (const { offset, length } of fixedMetadata(volume, group, options)) owned.add(offset, length);
-    const [both] = found.intersect(owned.finish());
+    const used = new RangeSetBuilder();
+    for await (const { offset, length } of usedExtents(volume, group, options)) used.add(offset, length);
+    const [both] = found.intersect(used.finish());
     if (both !== undefined) {
       const place = volume.place(`free space of group ${number}`, both.offset);
-      throw DiskError.corrupt({ ...place, actual: 'metadata of the filesystem', expected: 'nobody’s' });
+      throw DiskError.corrupt({ ...place, actual: 'in use, as other trees have it', expected: 'nobody’s' });
     }
     for (const { offset, length } of found) free.add(offset, length);
   }

@@ -28,8 +28,10 @@ export interface LogRecord {
   readonly block: number;
   /** The block behind it, likewise: 0 at the end of the log. */
   readonly next: number;
-  /** Where the first record begins whose changes may not be in their places yet. */
-  readonly tail: number;
+  /** Its log sequence number: the cycle that it was written in, above the block. */
+  readonly sequence: bigint;
+  /** That of the first record whose changes may not be in their places yet. */
+  readonly tail: bigint;
   readonly operations: number;
   readonly format: number;
   /** What was logged, with the words that the numbers of cycles had taken the place of. */
@@ -123,7 +125,8 @@ export class Log {
     return {
       block,
       next: (block + headers + blocks) % this.length,
-      tail: Number(h_tail_lsn & 0xffff_ffffn),
+      sequence: h_lsn,
+      tail: h_tail_lsn,
       operations: h_num_logops,
       format: h_fmt,
       payload: data.subarray(0, h_len),

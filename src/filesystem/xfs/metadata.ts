@@ -4,7 +4,15 @@ import type { MetadataExtent } from '../filesystem.js';
 import { fileMapOf } from './file-map.js';
 import { type Group, readGroup } from './group.js';
 import { readInode } from './inode.js';
-import { incompat, inodeChunk, inodeChunkSize, inodesPerHole, sharedExtent, stagingFlag } from './on-disk.js';
+import {
+  incompat,
+  inodeChunk,
+  inodeChunkSize,
+  inodesPerHole,
+  reverseMapping,
+  sharedExtent,
+  stagingFlag,
+} from './on-disk.js';
 import { type GroupTree, type TreeBlock, treeBlocks } from './tree.js';
 import type { XfsVolume } from './volume.js';
 
@@ -37,7 +45,24 @@ export async function* metadataOf(
  *
  * @throws {DiskError} CORRUPT; IO, CANCELLED
  */
-export async function* fixedMetadata(
+async function* fixedMetadata(
+  volume: XfsVolume,
+  group: Group,
+  options: RequestOptions,
+): AsyncGenerator<MetadataExtent, void, undefined> {
+  for await (const extent of usedExtents(volume, group, options)) if (extent.kind !== inUse) yield extent;
+}
+
+/** The kind of extents that a tree says are in use, whoever has them. */
+const inUse = 'in use';
+
+/**
+ * All of a group that its own structures say is in use: its metadata, and what its reverse map and its reference counts
+ * name, which overlap that and each other.
+ *
+ * @throws {DiskError} CORRUPT; IO, CANCELLED
+ */
+export async function* usedExtents(
   volume: XfsVolume,
   group: Group,
   options: RequestOptions,
@@ -60,7 +85,8 @@ export async function* fixedMetadata(
       yield run('tree', node.block, 1);
       if (node.level > 0) continue;
       if (name === 'ino') yield* inodesOf(volume, group, node);
-      if (name === 'refcount') yield* stagingOf(volume, group, node);
+      if (name === 'refcount') yield* sharedOf(volume, group, node);
+      if (name === 'rmap') yield* mappedOf(volume, group, node);
     }
   }
 }
@@ -95,21 +121,39 @@ function* inodesOf(volume: XfsVolume, group: Group, leaf: TreeBlock): Generator<
   }
 }
 
-/** Blocks that were set aside for copies of shared ones, and not used: nobody has them yet. */
-function* stagingOf(volume: XfsVolume, group: Group, leaf: TreeBlock): Generator<MetadataExtent> {
+/** Blocks that files share, and those that were set aside for copies of shared ones, and not used: nobody has them yet. */
+function* sharedOf(volume: XfsVolume, group: Group, leaf: TreeBlock): Generator<MetadataExtent> {
   for (let i = 0; i < leaf.count; i++) {
     const { rc_startblock: named, rc_blockcount: count } = sharedExtent.at(
       leaf.view,
       leaf.start + i * sharedExtent.size,
     );
-    if (named < stagingFlag) continue;
-    const block = named - stagingFlag;
-    if (block + count > group.length) {
-      const expected = `at most ${group.length - block}`;
-      throw DiskError.corrupt({ ...leaf.place, field: 'rc_blockcount', actual: count, expected });
-    }
-    yield { kind: 'staging', ...volume.rangeOf(volume.blockOf(group.number, block), count) };
+    const staged = named >= stagingFlag;
+    const block = staged ? named - stagingFlag : named;
+    yield extentOf(volume, group, leaf, { kind: staged ? 'staging' : inUse, field: 'rc_blockcount', block, count });
   }
+}
+
+function* mappedOf(volume: XfsVolume, group: Group, leaf: TreeBlock): Generator<MetadataExtent> {
+  for (let i = 0; i < leaf.count; i++) {
+    const at = leaf.start + i * reverseMapping.size;
+    const { rm_startblock: block, rm_blockcount: count } = reverseMapping.at(leaf.view, at);
+    yield extentOf(volume, group, leaf, { kind: inUse, field: 'rm_blockcount', block, count });
+  }
+}
+
+/** What a record says of blocks of its group. */
+function extentOf(
+  volume: XfsVolume,
+  group: Group,
+  { place }: TreeBlock,
+  { kind, field, block, count }: { kind: string; field: string; block: number; count: number },
+): MetadataExtent {
+  if (count === 0 || block + count > group.length) {
+    const expected = `1 to ${group.length - block}`;
+    throw DiskError.corrupt({ ...place, field, actual: count, expected });
+  }
+  return { kind, ...volume.rangeOf(volume.blockOf(group.number, block), count) };
 }
 
 function isHole(mask: number, inode: number): boolean {

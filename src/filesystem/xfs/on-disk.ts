@@ -253,6 +253,16 @@ export const inodeChunk = layout(
   },
 );
 
+/** Reverse-Mapping B+tree: a record. All that is not free has one. */
+export const reverseMapping = layout(
+  'xfs_rmap_rec',
+  { size: 24, endian: 'big', spec: book('Reverse-Mapping B+tree') },
+  {
+    rm_startblock: u32(0, 'block', 'first, in the group'),
+    rm_blockcount: u32(4, 'blocks', 'that belong to the owner'),
+  },
+);
+
 /** Reference Count B+tree: a record. */
 export const sharedExtent = layout(
   'xfs_refcount_rec',
