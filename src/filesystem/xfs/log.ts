@@ -1,6 +1,7 @@
 import { crc32c } from '@node-rs/crc32';
 import { toNumber } from '../../binary/convert.js';
 import { bytesOf, viewOf } from '../../binary/layout.js';
+import { isZero } from '../../binary/zeros.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { readView } from '../../device/read-view.js';
 import { crcWithout } from './checksum.js';
@@ -21,6 +22,9 @@ import type { XfsVolume } from './volume.js';
 
 /** Blocks of 512 bytes that the records in flight at a crash may have reached. */
 const window = (largestRecord * recordsInFlight) / basicBlock;
+
+/** Blocks of 512 bytes that xfsprogs write at once when they clear a log. */
+const clearedAtOnce = 512;
 
 /** A record of the log, whole, with its checksum verified where it has one. */
 export interface LogRecord {
@@ -75,7 +79,25 @@ export class Log {
     const behind = await this.#cycles(head, Math.min(length, head + reach));
     const round = await this.#cycles(Math.max(head, length - Math.max(0, reach - head)), length);
     const sound = before.every((cycle) => cycle === first) && [...behind, ...round].every((cycle) => cycle === last);
-    return sound ? head % length : undefined;
+    return sound ? head % length : await this.#headOfCleared(first);
+  }
+
+  /**
+   * The head of a log as xfs_repair -L, xfs_admin -U, xfs_copy and xfs_mdrestore write it: a record of an unmount at its
+   * start, of a new round; zeros, up to where their second write begins; and from there to the end records of unmounts of
+   * the round before. The kernel writes no block of zeros, and takes such a log for a clean one.
+   */
+  async #headOfCleared(round: number): Promise<number | undefined> {
+    const [first, second] = [await this.recordAt(0), await this.recordAt(clearedAtOnce)];
+    if (first === undefined || second === undefined || !isUnmountRecord(first) || !isUnmountRecord(second)) return;
+    const { length } = this;
+    const head = first.next;
+    const zeros = head < clearedAtOnce ? await this.#blocks(head, clearedAtOnce - head) : undefined;
+    if (zeros === undefined || !isZero(zeros)) return;
+    const reach = Math.min(window, length - clearedAtOnce);
+    const behind = await this.#cycles(clearedAtOnce, clearedAtOnce + reach);
+    const last = await this.#cycles(length - reach, length);
+    return [...behind, ...last].every((cycle) => cycle === round - 1) ? head : undefined;
   }
 
   /** The record that ends at a block: undefined where there is none that is whole. @throws {DiskError} IO, CANCELLED */

@@ -169,6 +169,30 @@ describe('the log of XFS', () => {
   });
 });
 
+describe('a log of XFS that xfsprogs have cleared', () => {
+  for (const mkfs of ['', '-l su=64k', '-l su=256k', '-b size=1024']) {
+    plain(
+      `is clean, and no longer with a block of another round or of junk in it: ${mkfs || 'as by default'}`,
+      async () => {
+        const path = await emptyXfs(mkfs, '128M');
+        await run('xfs_admin', ['-U', 'generate', path]);
+        expect((await attempt('xfs_logprint', ['-t', path])).stdout).toMatch(/state: <CLEAN>/);
+        expect(await stateOf(path)).toEqual({ kind: 'clean' });
+        const { start } = await logOf(path);
+        const gap = mkfs === '-l su=256k' ? [] : [300, 511];
+        for (const block of [...gap, 512, 700, 4500]) {
+          await change(path, start + block * 512, 512, (bytes) => {
+            viewOf(bytes).setUint32(500, viewOf(bytes).getUint32(500) ^ 1);
+            viewOf(bytes).setUint32(0, 2);
+          });
+          expect(await stateOf(path), `${block}`).toMatchObject({ kind: 'needs-recovery' });
+          await run('xfs_admin', ['-U', 'generate', path]);
+        }
+      },
+    );
+  }
+});
+
 describe('a log of XFS that is too small', () => {
   plain('is refused by its field', async () => {
     for (const sb_logblocks of [0, 5, 511]) {
