@@ -47,8 +47,8 @@ export async function* blockRuns(
   options: RequestOptions,
 ): AsyncGenerator<BlockRun, void, undefined> {
   const { blockCount, roCompat: features } = volume.superblock;
-  // A block is one block of one file, unless files share.
-  const shared = roCompat.has(features, 'REFLINK');
+  // A block is one block of one file, unless files share: what is in directories, links and attributes, nobody shares.
+  const shared = roCompat.has(features, 'REFLINK') && inode.type === 'file' && fork === inode.data;
   let total = 0;
   let extents = 0;
   let pending: BlockRun | undefined;

@@ -36,6 +36,8 @@ export const logRecord = layout(
 );
 /** Bytes from the start of a record to h_crc, which is little-endian. */
 export const recordChecksum = 32;
+/** Bytes of a record's header that its checksum is of: on most machines, and on those of 32 bits of x86. */
+export const headerSizes = [logRecord.size, logRecord.size - 4] as const;
 /** h_fmt. */
 export const littleEndianLog = 1;
 

@@ -7,6 +7,7 @@ import { readView } from '../../device/read-view.js';
 import { crcWithout } from './checksum.js';
 import {
   cyclesPerHeader,
+  headerSizes,
   headerSpan,
   largestRecord,
   logOperation,
@@ -129,18 +130,13 @@ export class Log {
     const more = await this.#blocks(block + 1, headers - 1);
     const data = await this.#blocks(block + headers, blocks);
     const cycles = [...raw.h_cycle_data];
-    // There are as many headers as the buffer might need; the checksum is of those that the record does.
-    const needed = Math.ceil(h_len / headerSpan);
-    let crc = crcWithout(header.subarray(0, logRecord.size), recordChecksum);
-    for (let i = 0; i < headers - 1; i++) {
-      const at = i * basicBlock;
-      cycles.push(...logRecordMore.at(viewOf(more), at).xh_cycle_data);
-      if (i < needed - 1) crc = crc32c(more.subarray(at, at + logRecordMore.size), crc);
-    }
-    crc = crc32c(data.subarray(0, h_len), crc);
+    for (let i = 0; i < headers - 1; i++) cycles.push(...logRecordMore.at(viewOf(more), i * basicBlock).xh_cycle_data);
     const stored = viewOf(header).getUint32(recordChecksum, true);
     // mkfs.xfs and xfs_repair write an unmount record without one, and the kernel takes that.
-    if (superblock.version >= 5 && stored !== 0 && stored !== crc) return undefined;
+    if (superblock.version >= 5 && stored !== 0) {
+      const payload = data.subarray(0, h_len);
+      if (!headerSizes.some((size) => checksumOf(header.subarray(0, size), more, payload) === stored)) return undefined;
+    }
     if (blocks > headers * cyclesPerHeader) return undefined;
     const words = viewOf(data);
     for (let i = 0; i < blocks; i++) words.setUint32(i * basicBlock, cycles[i] ?? 0);
@@ -198,6 +194,16 @@ export class Log {
     const offset = this.#offset + BigInt(block * basicBlock);
     return bytesOf(await readView(this.volume.device, offset, count * basicBlock, this.options));
   }
+}
+
+/** There are as many more headers as the buffer might have needed: the checksum is of those that the record does. */
+function checksumOf(header: Uint8Array, more: Uint8Array, payload: Uint8Array): number {
+  let crc = crcWithout(header, recordChecksum);
+  for (let i = 1; i < Math.ceil(payload.length / headerSpan); i++) {
+    const at = (i - 1) * basicBlock;
+    crc = crc32c(more.subarray(at, at + logRecordMore.size), crc);
+  }
+  return crc32c(payload, crc);
 }
 
 /** One operation of a record. */
