@@ -34,6 +34,11 @@ export class ForkReader {
     return new ForkReader(volume, inode, runs);
   }
 
+  /** Blocks that the fork has. */
+  get blockCount(): number {
+    return this.runs.reduce((total, { count }) => total + count, 0);
+  }
+
   /** The block of the device that holds a block of the fork. @throws {DiskError} CORRUPT when there is none */
   blockOf(fileBlock: number): number {
     let low = 0;

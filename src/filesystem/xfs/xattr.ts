@@ -97,6 +97,8 @@ function* shortForm(bytes: Uint8Array, place: Place): Generator<RawAttribute> {
 /** Attributes in blocks of their own: one of them, or the leaves of a tree. */
 class AttributeTree {
   readonly #checked: 0 | 1;
+  /** Bytes that names and values can still have: each has its own in the blocks of the fork. */
+  #left: number;
 
   constructor(
     private readonly volume: XfsVolume,
@@ -105,6 +107,7 @@ class AttributeTree {
     private readonly fork: ForkReader,
   ) {
     this.#checked = volume.superblock.version >= 5 ? 1 : 0;
+    this.#left = fork.blockCount * volume.superblock.blockSize;
   }
 
   /**
@@ -178,6 +181,16 @@ class AttributeTree {
       const { namelen, valuelen } = remote ?? attributeLocal.at(view, nameidx);
       const nameEnd = nameidx + head + namelen;
       if (namelen === 0 || nameEnd + (local ? valuelen : 0) > bytes.length) throw wrong();
+      // Of what is half written, there need be no value yet.
+      if (!attributeFlags.has(flags, 'INCOMPLETE')) this.#left -= namelen + valuelen;
+      if (this.#left < 0) {
+        throw DiskError.corrupt({
+          ...place,
+          field: 'valuelen',
+          actual: valuelen,
+          expected: 'no more than there is room',
+        });
+      }
       const name = Buffer.from(bytes.subarray(nameidx + head, nameEnd));
       const value =
         remote === undefined
