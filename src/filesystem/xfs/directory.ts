@@ -2,7 +2,6 @@ import { viewOf } from '../../binary/layout.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
-import { checkCrc } from './checksum.js';
 import {
   directoryAlignment,
   directoryHeader,
@@ -15,9 +14,8 @@ import {
   unusedTag,
 } from './file-on-disk.js';
 import { blockRuns } from './fork-map.js';
-import { checkUuid } from './group.js';
+import { checkIdentity } from './identity.js';
 import type { Inode } from './inode.js';
-import { basicBlock } from './on-disk.js';
 import { hasFileTypes } from './superblock.js';
 import type { XfsVolume } from './volume.js';
 
@@ -149,7 +147,11 @@ async function* entriesOf(
   if (magic !== only[checked] && magic !== data[checked]) {
     throw wrong('magic', hex(magic), `${hex(only[checked])} or ${hex(data[checked])}`);
   }
-  if (checked === 1) checkHeader(volume, inode, bytes, offset, place);
+  if (checked === 1) {
+    const { uuid, owner, blkno } = directoryHeader.at(view);
+    const own = { prefix: '', crc: directoryHeader.fields.crc.offset, uuid, owner, blkno };
+    checkIdentity(volume, bytes, own, { owner: inode.number, offset }, place);
+  }
   const kind = magic === only[checked] ? 'block' : 'data';
   const end = kind === 'block' ? indexStart(view, place) : bytes.length;
   const typeSize = hasFileTypes(superblock) ? 1 : 0;
@@ -179,15 +181,4 @@ function indexStart(view: DataView, place: Place): number {
   const start = tail - count * directoryLeafEntry;
   if (start >= directoryHeaderSizes[1]) return start;
   throw DiskError.corrupt({ ...place, field: 'count', actual: count, expected: 'an index that fits' });
-}
-
-function checkHeader(volume: XfsVolume, inode: Inode, bytes: Uint8Array, offset: bigint, place: Place): void {
-  const { blkno, uuid, owner } = directoryHeader.at(viewOf(bytes));
-  checkCrc(bytes, directoryHeader.fields.crc.offset, { ...place, field: 'crc' });
-  checkUuid(volume, uuid, { ...place, field: 'uuid' });
-  if (owner !== inode.number) {
-    throw DiskError.corrupt({ ...place, field: 'owner', actual: owner, expected: inode.number });
-  }
-  const address = offset / BigInt(basicBlock);
-  if (blkno !== address) throw DiskError.corrupt({ ...place, field: 'blkno', actual: blkno, expected: address });
 }

@@ -3,7 +3,6 @@ import { viewOf } from '../../binary/layout.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
-import { checkCrc } from './checksum.js';
 import {
   extentBits,
   extentRecordSize,
@@ -15,9 +14,9 @@ import {
   treePointerSize,
   treeRoot,
 } from './file-on-disk.js';
-import { checkUuid } from './group.js';
+import { checkIdentity } from './identity.js';
 import type { Fork, Inode } from './inode.js';
-import { basicBlock, largestTreeHeight, roCompat } from './on-disk.js';
+import { largestTreeHeight, roCompat } from './on-disk.js';
 import { Siblings } from './siblings.js';
 import type { XfsVolume } from './volume.js';
 
@@ -188,12 +187,9 @@ class ExtentTree {
     const magic = extentTreeMagics[version >= 5 ? 1 : 0];
     if (header.bb_magic !== magic) throw wrong('bb_magic', hex(header.bb_magic), hex(magic));
     if (version >= 5) {
-      const more = longHeaderV5.at(view);
-      checkCrc(bytes, longHeaderV5.fields.bb_crc.offset, { ...place, field: 'bb_crc' });
-      checkUuid(volume, more.bb_uuid, { ...place, field: 'bb_uuid' });
-      if (more.bb_owner !== inode.number) throw wrong('bb_owner', more.bb_owner, inode.number);
-      const address = offset / BigInt(basicBlock);
-      if (more.bb_blkno !== address) throw wrong('bb_blkno', more.bb_blkno, address);
+      const { bb_uuid: uuid, bb_owner: owner, bb_blkno: blkno } = longHeaderV5.at(view);
+      const own = { prefix: 'bb_', crc: longHeaderV5.fields.bb_crc.offset, uuid, owner, blkno };
+      checkIdentity(volume, bytes, own, { owner: inode.number, offset }, place);
     }
     if (header.bb_level !== level) throw wrong('bb_level', header.bb_level, level);
     const start = version >= 5 ? longHeaderV5.size : longHeader.size;

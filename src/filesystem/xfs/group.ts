@@ -3,6 +3,7 @@ import type { RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
 import { checkCrc } from './checksum.js';
+import { checkUuid } from './identity.js';
 import {
   freeListMagic,
   freeMagic,
@@ -160,11 +161,4 @@ function readFreeList(
     if (block < headerLength || block >= length) throw wrong('agfl_bno', block, `${headerLength} to ${length - 1}`);
     return block;
   });
-}
-
-/** What every structure of version 5 names. @throws {DiskError} CORRUPT */
-export function checkUuid({ superblock }: XfsVolume, actual: Uint8Array, place: Place): void {
-  if (Buffer.compare(actual, superblock.metaUuid) === 0) return;
-  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
-  throw DiskError.corrupt({ ...place, actual: text(actual), expected: text(superblock.metaUuid) });
 }

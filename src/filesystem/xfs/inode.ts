@@ -15,7 +15,7 @@ import {
   inodeFlags2,
   inodeMagic,
 } from './file-on-disk.js';
-import { checkUuid } from './group.js';
+import { checkUuid } from './identity.js';
 import type { XfsVolume } from './volume.js';
 
 /** A fork of an inode: its data, or its attributes. */

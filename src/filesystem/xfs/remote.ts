@@ -1,11 +1,9 @@
 import { viewOf } from '../../binary/layout.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
-import { checkCrc } from './checksum.js';
 import { remoteHeader } from './file-on-disk.js';
-import { checkUuid } from './group.js';
+import { checkIdentity } from './identity.js';
 import type { Inode } from './inode.js';
-import { basicBlock } from './on-disk.js';
 import type { XfsVolume } from './volume.js';
 
 /**
@@ -27,11 +25,9 @@ export function remotePart(
   const wrong = (field: string, actual: string | number | bigint, expected: string | number | bigint) =>
     DiskError.corrupt({ ...place, field, actual, expected });
   if (header.rm_magic !== magic) throw wrong('rm_magic', hex(header.rm_magic), hex(magic));
-  checkCrc(bytes, remoteHeader.fields.rm_crc.offset, { ...place, field: 'rm_crc' });
-  checkUuid(volume, header.rm_uuid, { ...place, field: 'rm_uuid' });
-  if (header.rm_owner !== inode.number) throw wrong('rm_owner', header.rm_owner, inode.number);
-  const address = volume.offsetOf(block) / BigInt(basicBlock);
-  if (header.rm_blkno !== address) throw wrong('rm_blkno', header.rm_blkno, address);
+  const { rm_uuid: uuid, rm_owner: owner, rm_blkno: blkno } = header;
+  const own = { prefix: 'rm_', crc: remoteHeader.fields.rm_crc.offset, uuid, owner, blkno };
+  checkIdentity(volume, bytes, own, { owner: inode.number, offset: volume.offsetOf(block) }, place);
   if (header.rm_offset !== done) throw wrong('rm_offset', header.rm_offset, done);
   const length = Math.min(left, bytes.length - remoteHeader.size);
   if (header.rm_bytes !== length) throw wrong('rm_bytes', header.rm_bytes, length);

@@ -2,9 +2,9 @@ import { viewOf } from '../../binary/layout.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
-import { checkCrc } from './checksum.js';
-import { checkUuid, type Group, type TreeRoot } from './group.js';
-import { basicBlock, noShortBlock, shortHeader, shortHeaderV5, treeMagics } from './on-disk.js';
+import type { Group, TreeRoot } from './group.js';
+import { checkIdentity } from './identity.js';
+import { noShortBlock, shortHeader, shortHeaderV5, treeMagics } from './on-disk.js';
 import { Siblings } from './siblings.js';
 import type { XfsVolume } from './volume.js';
 
@@ -119,11 +119,9 @@ class Walk {
     const checked = volume.superblock.version >= 5;
     equal('bb_magic', header.bb_magic, treeMagics[tree][checked ? 1 : 0], hex);
     if (checked) {
-      const more = shortHeaderV5.at(view);
-      checkCrc(bytes, shortHeaderV5.fields.bb_crc.offset, { ...place, field: 'bb_crc' });
-      checkUuid(volume, more.bb_uuid, { ...place, field: 'bb_uuid' });
-      equal('bb_owner', more.bb_owner, group.number);
-      equal('bb_blkno', more.bb_blkno, offset / BigInt(basicBlock));
+      const { bb_uuid: uuid, bb_owner: owner, bb_blkno: blkno } = shortHeaderV5.at(view);
+      const own = { prefix: 'bb_', crc: shortHeaderV5.fields.bb_crc.offset, uuid, owner, blkno };
+      checkIdentity(volume, bytes, own, { owner: group.number, offset }, place);
     }
     equal('bb_level', header.bb_level, level);
     const sibling = (other: number) => (other === noShortBlock ? undefined : BigInt(other));

@@ -4,7 +4,6 @@ import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
 import type { Xattr } from '../file.js';
 import { type AclEntry, aclTags, aclXattr } from '../posix.js';
-import { checkCrc } from './checksum.js';
 import {
   aclCountSize,
   aclEntry,
@@ -25,9 +24,8 @@ import {
   shortAttributes,
 } from './file-on-disk.js';
 import { ForkReader } from './fork-reader.js';
-import { checkUuid } from './group.js';
+import { checkIdentity } from './identity.js';
 import type { Inode } from './inode.js';
-import { basicBlock } from './on-disk.js';
 import { remotePart } from './remote.js';
 import type { XfsVolume } from './volume.js';
 
@@ -153,13 +151,8 @@ class AttributeTree {
     const view = viewOf(bytes);
     if (this.#checked === 1) {
       const { uuid, owner, blkno } = attributeBlockV5.at(view);
-      checkCrc(bytes, attributeBlockV5.fields.crc.offset, { ...place, field: 'crc' });
-      checkUuid(volume, uuid, { ...place, field: 'uuid' });
-      if (owner !== inode.number) {
-        throw DiskError.corrupt({ ...place, field: 'owner', actual: owner, expected: inode.number });
-      }
-      const address = offset / BigInt(basicBlock);
-      if (blkno !== address) throw DiskError.corrupt({ ...place, field: 'blkno', actual: blkno, expected: address });
+      const own = { prefix: '', crc: attributeBlockV5.fields.crc.offset, uuid, owner, blkno };
+      checkIdentity(volume, bytes, own, { owner: inode.number, offset }, place);
     }
     const { forw, back, magic } = attributeBlock.at(view);
     return { bytes, place, forw, back, magic };
