@@ -15,11 +15,20 @@ for module in /modules/*; do busybox insmod $module; done
 busybox mount -t ext4 /dev/vda1 /root || exec busybox reboot -f
 busybox mount --move /dev /root/dev
 busybox mount --move /proc /root/proc
+busybox mount -t sysfs none /root/sys
+busybox mount -t tmpfs none /root/run
 exec busybox switch_root /root /sbin/init /etc/rc
 `;
 
-/** A kernel of Debian's, and an initramfs that loads its modules and hands over to `/sbin/init /etc/rc` of /dev/vda1. */
-export async function guestKernel(folder: string): Promise<{ kernel: string; initramfs: string }> {
+/**
+ * A kernel of Debian's, and an initramfs that loads its modules and hands over to `/sbin/init /etc/rc` of /dev/vda1.
+ *
+ * @param modules that the guest needs beside those of its disk
+ */
+export async function guestKernel(
+  folder: string,
+  modules: readonly string[] = [],
+): Promise<{ kernel: string; initramfs: string }> {
   const boot = join(guestFolder, 'boot');
   const kernel = (await readdir(boot)).find((name) => name.startsWith('vmlinuz-'));
   if (kernel === undefined) throw new Error(`there is no kernel in ${boot}`);
@@ -29,7 +38,7 @@ export async function guestKernel(folder: string): Promise<{ kernel: string; ini
     { name: 'dev/console', kind: 'character-device', device: [5, 1] },
     { name: 'bin/busybox', bytes: await readFile(join(guestFolder, 'bin/busybox')) },
     { name: 'init', bytes: Buffer.from(init) },
-    ...(await moduleEntries(join(guestFolder, 'lib/modules'))),
+    ...(await moduleEntries(join(guestFolder, 'lib/modules'), [...wanted, ...modules])),
   ]);
   const initramfs = join(folder, 'initramfs');
   await writeFile(initramfs, archive);
@@ -37,7 +46,7 @@ export async function guestKernel(folder: string): Promise<{ kernel: string; ini
 }
 
 /** The modules that are not built into the kernel, named so that each comes after those that it needs. */
-async function moduleEntries(folder: string): Promise<CpioEntry[]> {
+async function moduleEntries(folder: string, modules: readonly string[]): Promise<CpioEntry[]> {
   const files = await readdir(folder, { recursive: true });
   const found = new Map<string, Uint8Array>();
   const add = async (module: string): Promise<void> => {
@@ -48,7 +57,7 @@ async function moduleEntries(folder: string): Promise<CpioEntry[]> {
     for (const other of needed.split(',')) await add(other);
     found.set(module, bytes);
   };
-  for (const module of wanted) await add(module);
+  for (const module of modules) await add(module);
   return [...found].map(([module, bytes], i) => ({
     name: `modules/${String(i).padStart(2, '0')}-${module}.ko`,
     bytes,

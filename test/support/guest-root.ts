@@ -27,7 +27,7 @@ export async function guestRoot(
     await mkdir(join(tree, dirname(path)), { recursive: true });
     return join(tree, path);
   };
-  for (const directory of ['dev', 'proc', 'usr/lib', 'usr/lib64'])
+  for (const directory of ['dev', 'proc', 'sys', 'run', 'usr/lib', 'usr/lib64'])
     await mkdir(join(tree, directory), { recursive: true });
   // As Debian has it since everything is in /usr.
   for (const directory of ['lib', 'lib64']) await symlink(`usr/${directory}`, join(tree, directory));

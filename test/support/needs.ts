@@ -70,6 +70,7 @@ export const packages = {
   'qemu-nbd': 'qemu-utils',
   'qemu-system-x86_64': 'qemu-system-x86',
   script: 'bsdutils',
+  setpriv: 'util-linux',
   setsid: 'util-linux',
   sfdisk: 'fdisk',
   sgdisk: 'gdisk',
