@@ -88,3 +88,17 @@ export const controlMessage = layout(
     descriptor: i32(16, '', 'the descriptor'),
   },
 );
+
+/** What is known of a file: no more of it than is used here. */
+export const statx = layout(
+  'statx',
+  { size: 256, endian, spec: 'statx(2); linux/stat.h, struct statx' },
+  {
+    stx_mode: u16(28, '', 'type and permissions, as st_mode'),
+    stx_ino: u64(32, '', 'inode number'),
+    stx_rdev_major: u32(128, '', 'of the device that the file is'),
+    stx_rdev_minor: u32(132, '', 'of the device that the file is'),
+    stx_dev_major: u32(136, '', 'of the file system that holds the file'),
+    stx_dev_minor: u32(140, '', 'of the file system that holds the file'),
+  },
+);

@@ -9,7 +9,7 @@ export interface FileIdentity {
 }
 
 /** Two block device nodes with one device number are one device, wherever they lie. */
-export function identify(stats: BigIntStats): FileIdentity {
+export function identify(stats: Pick<BigIntStats, 'dev' | 'ino' | 'rdev' | 'isBlockDevice'>): FileIdentity {
   const key = stats.isBlockDevice() ? `device ${stats.rdev}` : `file ${stats.dev} ${stats.ino}`;
   return { key, device: stats.dev, inode: stats.ino };
 }

@@ -1,5 +1,6 @@
-import { readdir, readFile, readlink, stat } from 'node:fs/promises';
-import { type FileIdentity, identify } from './file-identity.js';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import type { FileIdentity } from './file-identity.js';
+import { knownIdentity } from './known-identity.js';
 
 /** Access modes in the flags of /proc/PID/fdinfo: fcntl.h. */
 const O_ACCMODE = 3;
@@ -47,9 +48,9 @@ async function modesOf(
 
 async function modeOf(pid: number, fd: string, file: FileIdentity): Promise<'read' | 'write' | undefined> {
   const path = `/proc/${pid}/fd/${fd}`;
-  // Pipes and sockets have no path; asking about the rest could wait for a network filesystem for nothing.
+  // Pipes and sockets have no path.
   if (!(await readlink(path)).startsWith('/')) return undefined;
-  if (identify(await stat(path, { bigint: true })).key !== file.key) return undefined;
+  if ((await knownIdentity(path)).key !== file.key) return undefined;
   const info = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
   const flags = Number.parseInt(/^flags:\s*([0-7]+)/m.exec(info)?.[1] ?? '0', 8);
   if ((flags & O_PATH) !== 0) return undefined;

@@ -65,6 +65,7 @@ const calls = {
   syncfs: declare('int syncfs(int fd)'),
   ioctl: declare('int ioctl(int fd, unsigned long request, void *argument)'),
   ioctlNumber: declare('int ioctl(int fd, unsigned long request, long argument)'),
+  statx: declare('int statx(int dir, const char *path, int flags, unsigned int mask, void *buffer)'),
   futimens: declare('int futimens(int fd, const int64_t *times)'),
   openat: declare('int openat(int dir, const char *name, int flags, uint32_t mode)'),
   mkdirat: declare('int mkdirat(int dir, const char *name, uint32_t mode)'),

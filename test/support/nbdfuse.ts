@@ -11,7 +11,7 @@ import { temporaryFolder } from './temporary.js';
 export async function nbdfuse(
   uri: string,
   errors: 'inherit' | 'ignore' = 'inherit',
-): Promise<{ file: string; unmount: () => Promise<void> }> {
+): Promise<{ file: string; pid: number; unmount: () => Promise<void> }> {
   const mountPoint = join(await temporaryFolder(), 'fuse');
   await mkdir(mountPoint);
   const file = join(mountPoint, 'disk');
@@ -31,5 +31,5 @@ export async function nbdfuse(
       () => false,
     );
   });
-  return { file, unmount };
+  return { file, pid: child.pid ?? -1, unmount };
 }
