@@ -72,7 +72,8 @@ A raw image may be in use. One of another format that somebody writes to is refu
     const { snapshot } = await import('../src/task/snapshot/snapshot.js');
     const result = await this.withProgress(`snapshot ${image}`, (context) => snapshot(image, out, options, context));
     const how = result.cloned ? ', shared with the image' : '';
-    const still = `frozen for ${formatDuration(result.frozenFor)}: ${result.frozen.join(', ')}`;
+    const time = result.frozenFor < 1000 ? `${result.frozenFor} ms` : formatDuration(result.frozenFor);
+    const still = `frozen for ${time}: ${result.frozen.join(', ')}`;
     if (!this.jsonEnabled()) this.log(`${out}: ${result.format}, ${formatSize(result.size)}${how}; ${still}`);
     return result;
   }

@@ -13,6 +13,8 @@ import { type Helper, startHelper } from './process.js';
 export interface GuardEnd {
   /** Why it thawed; `gone`: it was killed, and nobody thaws any more. */
   readonly why: ThawCause | 'gone';
+  /** When all was thawed, by `monotonic`; undefined: it was killed. */
+  readonly at?: number;
   /** What it could not thaw, and why. */
   readonly stuck: readonly string[];
   /** What was not frozen any more. */
@@ -25,6 +27,8 @@ export interface GuardEnd {
 export interface Guard {
   /** The names of what is frozen, in the order in which it was. */
   readonly names: readonly string[];
+  /** When the first of it began to stand still, by `monotonic`. */
+  readonly since: number;
   /** Settles when it ends without having been told to stand down. */
   readonly ended: Promise<GuardEnd>;
   /** Lets it go on alone. */
@@ -95,6 +99,7 @@ class GuardLink implements Guard {
   readonly frozen: Promise<'frozen'>;
   readonly #released: Promise<void>;
   #names: readonly string[] = [];
+  #since = 0;
   #tellReleased = () => {};
   #tellFrozen: (state: 'frozen') => void = () => {};
   #failFrozen: (error: DiskError) => void = () => {};
@@ -114,6 +119,10 @@ class GuardLink implements Guard {
 
   get names(): readonly string[] {
     return this.#names;
+  }
+
+  get since(): number {
+    return this.#since;
   }
 
   send(command: GuardCommand): void {
@@ -148,6 +157,7 @@ class GuardLink implements Guard {
         const said = parseEvent(line);
         if (said?.event === 'frozen') {
           this.#names = said.frozen;
+          this.#since = said.since;
           this.#tellFrozen('frozen');
         } else if (said?.event === 'released') this.#tellReleased();
         else if (said?.event === 'failed') this.#failFrozen(failure(said));

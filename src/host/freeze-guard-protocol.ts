@@ -39,8 +39,8 @@ export type GuardCommand =
 
 /** From the guard, on its standard output. */
 export type GuardEvent =
-  /** By the names of what is. */
-  | { readonly event: 'frozen'; readonly frozen: readonly string[] }
+  /** By the names of what is; `since`: when the first of it began to stand still, by `monotonic`. */
+  | { readonly event: 'frozen'; readonly frozen: readonly string[]; readonly since: number }
   /** Something could not be frozen; what was is thawed again, but that of `stuck`. */
   | {
       readonly event: 'failed';
@@ -53,14 +53,20 @@ export type GuardEvent =
       readonly complaints: readonly string[];
     }
   | { readonly event: 'released' }
-  /** `stuck`: what could not be thawed, and why; `elsewhere`: what was not frozen any more; `complaints`: of hooks. */
+  /** `stuck`: what could not be thawed, and why; `elsewhere`: what was not frozen any more; `complaints`: of hooks. `at`: when. */
   | {
       readonly event: 'thawed';
+      readonly at: number;
       readonly why: ThawCause;
       readonly stuck: readonly string[];
       readonly elsewhere: readonly string[];
       readonly complaints: readonly string[];
     };
+
+/** Milliseconds of a clock that all processes of this machine share: clock_gettime(2), CLOCK_MONOTONIC. */
+export function monotonic(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
 
 export function parseTask(text: string): GuardTask {
   const value: unknown = JSON.parse(text);
@@ -95,11 +101,17 @@ function isEvent(value: unknown): value is GuardEvent {
     case 'released':
       return true;
     case 'frozen':
-      return lists('frozen');
+      return lists('frozen') && 'since' in value && typeof value.since === 'number';
     case 'failed':
       return 'message' in value && typeof value.message === 'string' && lists('stuck', 'complaints');
     case 'thawed':
-      return 'why' in value && typeof value.why === 'string' && lists('stuck', 'elsewhere', 'complaints');
+      return (
+        'why' in value &&
+        typeof value.why === 'string' &&
+        'at' in value &&
+        typeof value.at === 'number' &&
+        lists('stuck', 'elsewhere', 'complaints')
+      );
     default:
       return false;
   }

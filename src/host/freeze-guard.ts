@@ -33,12 +33,13 @@ class FrozenMounts implements GuardWork {
   /** What is frozen now, by us, in the order in which it was. */
   readonly #frozen: Frozen[] = [];
 
-  async freeze(stop: AbortSignal): Promise<readonly string[]> {
+  async freeze(stop: AbortSignal, began: () => void): Promise<readonly string[]> {
     for (const mount of mounts) this.#open.push({ mount, fd: openMount(mount.mountPoint) });
     rehearseThaw();
     lockMemory();
     for (const at of this.#open) {
       if (stop.aborted) throw DiskError.cancelled(stop);
+      began();
       await this.#freezeOne(at);
     }
     return this.#frozen.map(({ mount }) => mount.mountPoint);

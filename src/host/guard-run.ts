@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { DiskError } from '../error/disk-error.js';
-import type { GuardEvent } from './freeze-guard-protocol.js';
+import { type GuardEvent, monotonic } from './freeze-guard-protocol.js';
 import { FreezeHooks, type HookTask } from './freeze-hooks.js';
 import type { ThawReason } from './freeze-record.js';
 
@@ -13,9 +13,10 @@ export interface GuardWork {
    * Freezes: all of it, or what {@link thaw} gives back.
    *
    * @param stop fires when it is no longer wanted
+   * @param began is called before the first of it stands still
    * @returns the names of what is frozen
    */
-  freeze(stop: AbortSignal): Promise<readonly string[]>;
+  freeze(stop: AbortSignal, began: () => void): Promise<readonly string[]>;
   /** Thaws what is frozen by now. */
   thaw(why: ThawReason | 'asked'): Promise<ThawedWork>;
   /** Somebody else has thawed it in good order. */
@@ -68,8 +69,11 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
     if (timeout > 0) timer = setTimeout(() => end('timeout'), timeout);
   };
   let left: string | undefined;
+  let since: number | undefined;
+  let at: number | undefined;
   const thaw = async (why: ThawReason | 'asked') => {
     const thawed = await work.thaw(why);
+    at = monotonic();
     left ??= thawed.left;
     stuck.push(...thawed.stuck);
     elsewhere.push(...thawed.elsewhere);
@@ -81,7 +85,8 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
     clearTimeout(timer);
     if (why === 'done') work.forget();
     else await thaw(why);
-    say({ event: 'thawed', why, stuck, elsewhere, complaints: await hooks.thaw() });
+    at ??= monotonic();
+    say({ event: 'thawed', why, at, stuck, elsewhere, complaints: await hooks.thaw() });
     leave();
   };
   /** Thaws, whatever else is going on. */
@@ -100,9 +105,10 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
     finishing = true;
     clearTimeout(timer);
     if (found === 'thaw') await thaw('asked');
+    at ??= monotonic();
     const complaints = await hooks.thaw();
     work.note({ stuck, elsewhere, complaints });
-    say({ event: 'thawed', why: 'elsewhere', stuck, elsewhere, complaints });
+    say({ event: 'thawed', why: 'elsewhere', at, stuck, elsewhere, complaints });
     leave();
   };
 
@@ -131,11 +137,13 @@ export async function runGuard(work: GuardWork, { timeout, hooks: hookTask }: Gu
   try {
     await hooks.freeze(stop.signal);
     startTimer();
-    const frozen = await work.freeze(stop.signal);
+    const frozen = await work.freeze(stop.signal, () => {
+      since ??= monotonic();
+    });
     freezing = false;
     if (ending === undefined) {
       startTimer();
-      say({ event: 'frozen', frozen });
+      say({ event: 'frozen', frozen, since: since ?? monotonic() });
     } else await finish(ending);
   } catch (error) {
     freezing = false;

@@ -20,11 +20,15 @@ class GuestWork implements GuardWork {
   #freezing = false;
   #frozenAt = 0;
 
-  async freeze(stop: AbortSignal): Promise<readonly string[]> {
+  async freeze(stop: AbortSignal, began: () => void): Promise<readonly string[]> {
     this.#freezing = true;
     try {
       this.#agent = await openAgent(address, stop);
-      this.#frozen = await freezeGuest(this.#agent, mountPoints, () => this.#begin(), stop);
+      const begin = () => {
+        began();
+        this.#begin();
+      };
+      this.#frozen = await freezeGuest(this.#agent, mountPoints, begin, stop);
       this.#keepRecord();
       return mountPoints ?? [this.#agent.name];
     } finally {

@@ -10,7 +10,7 @@ export interface Held {
 }
 
 export interface Thawed {
-  /** When it was thawed, by performance.now(). */
+  /** When it was thawed, by `monotonic`. */
   readonly at: number;
   /** How the guard ended. */
   readonly end: GuardEnd;

@@ -1,4 +1,5 @@
 import type { Guard, GuardEnd } from '../host/freeze-guard-client.js';
+import { monotonic } from '../host/freeze-guard-protocol.js';
 import type { HookTask } from '../host/freeze-hooks.js';
 import type { AgentAddress } from '../machine/agent.js';
 import { freezeGuestUnderGuard } from '../machine/agent-guard-task.js';
@@ -39,7 +40,7 @@ export async function holdGuest(
 /** @param before how the guard ended, if it has without having been asked by us */
 async function thaw(address: AgentAddress, guard: Guard, before: GuardEnd | undefined): Promise<Thawed> {
   const end = before ?? (await guard.thaw());
-  const at = performance.now();
+  const at = end.at ?? monotonic();
   if (end.why === 'gone') return { end, ...(await thawWithoutGuard(address)) };
   const elsewhere = before === undefined || before.why === 'timeout' ? end.elsewhere : [guestOf(address)];
   // Whoever asked the guard reads there what came of it.
@@ -52,11 +53,11 @@ async function thawWithoutGuard(address: AgentAddress): Promise<Omit<Thawed, 'en
   try {
     const count = await thawGuest(address);
     removeAgentRecord(address);
-    return { at: performance.now(), stuck: [], elsewhere: count === 0 ? [guestOf(address)] : [] };
+    return { at: monotonic(), stuck: [], elsewhere: count === 0 ? [guestOf(address)] : [] };
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error);
     return {
-      at: performance.now(),
+      at: monotonic(),
       stuck: [`${guestOf(address)} was left frozen, as far as is known (${words})`],
       elsewhere: [],
     };

@@ -1,6 +1,6 @@
 import { thawMount } from '../host/freeze.js';
 import { freezeUnderGuard, type Guard } from '../host/freeze-guard-client.js';
-import type { GuardTask } from '../host/freeze-guard-protocol.js';
+import { type GuardTask, monotonic } from '../host/freeze-guard-protocol.js';
 import type { HookTask } from '../host/freeze-hooks.js';
 import { pruneRecords, removeRecord } from '../host/freeze-record.js';
 import { type Mount, readMounts } from '../host/mounts.js';
@@ -41,10 +41,12 @@ async function thawAll(mounts: GuardTask['mounts'], guard: Guard): Promise<Thawe
       failed.push(error instanceof Error ? error.message : String(error));
     }
   }
-  const at = performance.now();
+  const now = monotonic();
   // What fsfreeze could not do the guard still may, by the system call.
   const end = failed.length > 0 ? await guard.thaw() : await guard.standDown();
   const stuck = failed.length === 0 ? [] : end.why === 'gone' ? failed : end.stuck;
+  // Where the guard came first.
+  const at = Math.min(now, end.at ?? now);
   // Nobody else has to be told what became of it.
   if (stuck.length === 0) for (const { device } of mounts) removeRecord(device);
   // At its timeout the guard came first: that is told by how it ended.

@@ -25,7 +25,6 @@ export async function whileFrozen(
   start: () => Promise<unknown>,
   context: TaskContext,
 ): Promise<WhileFrozen> {
-  const began = performance.now();
   let outcome: Outcome = 'ended';
   let thawed: Thawed;
   try {
@@ -33,7 +32,7 @@ export async function whileFrozen(
   } finally {
     thawed = await held.thaw();
   }
-  const frozenFor = Math.round(thawed.at - began);
+  const frozenFor = Math.round(thawed.at - held.guard.since);
   for (const complaint of thawed.end.complaints) context.onWarning?.(complaint);
   return { outcome, timedOut: outcome === 'timeout' || thawed.end.why === 'timeout', frozenFor, thawed };
 }

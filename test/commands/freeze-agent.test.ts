@@ -26,6 +26,27 @@ describe('freeze --agent', () => {
     expect(agent.frozen).toBe(false);
   });
 
+  test('tells the time from the beginning of the freeze to the thaw, without that of the hooks', async () => {
+    const agent = await scriptedAgent();
+    // A guest that has much to write out.
+    const slow = 1500;
+    agent.script = (command, socket) => {
+      if (command !== 'guest-fsfreeze-freeze') return undefined;
+      agent.frozen = true;
+      setTimeout(() => socket.write('{"return": 1}\n'), slow);
+      return 'handled';
+    };
+    const hooks = await temporaryFolder();
+    await writeFile(join(hooks, 'slow'), '#!/bin/sh\nsleep 2\n', { mode: 0o755 });
+    const began = performance.now();
+    const args = ['freeze', '--agent', agent.path, '--hooks', hooks, '--json', '--', 'true'];
+    const { status, stdout } = await disktool(args, { env });
+    const { frozenFor } = JSON.parse(stdout).command;
+    expect(status).toBe(0);
+    expect(frozenFor).toBeGreaterThanOrEqual(slow);
+    expect(frozenFor).toBeLessThan(performance.now() - began - 4000);
+  });
+
   test('its guard has the connection until thaw --agent asks it to thaw; meanwhile the record tells', async () => {
     const agent = await scriptedAgent();
     const frozen = await disktool(['freeze', '--agent', agent.path], { env });

@@ -90,7 +90,7 @@ describe('snapshot', () => {
     const args = ['snapshot', image, out, '--agent', agent.path];
     const taken = await disktool(args, { env });
     expect(taken.stdout).toMatch(
-      /^.*copy\.img: raw, 1\.0M(, shared with the image)?; frozen for \S+ s: guest agent at /,
+      /^.*copy\.img: raw, 1\.0M(, shared with the image)?; frozen for \S+ m?s: guest agent at /,
     );
     expect((await readFile(out)).equals(await readFile(image))).toBe(true);
     expect(agent.commands.slice(-2)).toEqual(['guest-fsfreeze-freeze', 'guest-fsfreeze-thaw']);
