@@ -1,6 +1,7 @@
 import type { RangeSet } from '../binary/range-set.js';
 import type { BlockDevice } from '../device/block-device.js';
 import { hasCode } from '../error/disk-error.js';
+import { openBtrfs } from '../filesystem/btrfs/btrfs.js';
 import { openExt } from '../filesystem/ext/ext.js';
 import type { Filesystem } from '../filesystem/filesystem.js';
 import { type Match, probe } from '../filesystem/probe.js';
@@ -61,6 +62,7 @@ async function open(device: BlockDevice, match: Match, signal: AbortSignal | und
   const { type, label, uuid, usage } = match;
   try {
     if (type === 'xfs') return { kind: 'filesystem', filesystem: await openXfs(device) };
+    if (type === 'btrfs') return { kind: 'filesystem', filesystem: await openBtrfs(device) };
     if (type === 'ext') return { kind: 'filesystem', filesystem: await openExt(device) };
     if (type === 'swap' || type === 'swsuspend') return { kind: 'swap', swap: await openSwap(device, { signal }) };
   } catch (error) {

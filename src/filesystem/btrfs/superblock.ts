@@ -15,6 +15,7 @@ import {
   superblockOffsets,
   superblockSize,
   superMagic,
+  treeIds,
 } from './on-disk.js';
 
 /** Where a tree begins. */
@@ -98,9 +99,7 @@ export async function readSuperblock(device: BlockDevice, options: RequestOption
 }
 
 function isSame(one: Superblock, other: Superblock): boolean {
-  return (
-    Buffer.compare(one.metaUuid, other.metaUuid) === 0 && Buffer.compare(one.device.uuid, other.device.uuid) === 0
-  );
+  return Buffer.compare(one.metaUuid, other.metaUuid) === 0 && Buffer.compare(one.device.uuid, other.device.uuid) === 0;
 }
 
 async function readCopy(device: BlockDevice, offset: bigint, options: RequestOptions): Promise<Superblock> {
@@ -163,13 +162,13 @@ function check(view: DataView, offset: bigint, place: Place): Superblock {
     deviceCount: raw.num_devices,
     device: deviceFacts(device),
     rootTree: {
-      owner: 1n,
+      owner: treeIds.root,
       block: raw.root,
       level: level('root_level', raw.root_level),
       generation: raw.generation,
     },
     chunkTree: {
-      owner: 3n,
+      owner: treeIds.chunk,
       block: raw.chunk_root,
       level: level('chunk_root_level', raw.chunk_root_level),
       generation: raw.chunk_root_generation,
