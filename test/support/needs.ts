@@ -36,6 +36,7 @@ export const packages = {
   fallocate: 'util-linux',
   fio: 'fio',
   fsfreeze: 'util-linux',
+  fstrim: 'util-linux',
   fusermount3: 'fuse3',
   getfattr: 'attr',
   lvm: 'lvm2',
