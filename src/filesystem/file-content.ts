@@ -3,6 +3,7 @@ import { bytesOf } from '../binary/layout.js';
 import { BlockDevice, type DeviceFacts, done, type RequestOptions } from '../device/block-device.js';
 import type { Bytes, Extent } from '../device/extent.js';
 import { readView } from '../device/read-view.js';
+import { DiskError } from '../error/disk-error.js';
 import type { FileExtent } from './file.js';
 
 /** Extents a batch. */
@@ -16,16 +17,24 @@ export interface FileContentOptions {
   /** The first bytes of the content, where they do not lie on the device as they are. */
   readonly inline?: Uint8Array | undefined;
   /** Of the rest: written parts in ascending order, never overlapping; all else reads as zeros. */
-  readonly extents?: AsyncIterable<Pick<FileExtent, 'fileOffset' | 'offset' | 'length'>> | undefined;
+  readonly extents?: AsyncIterable<Pick<FileExtent, 'fileOffset' | 'fileLength' | 'offset' | 'encoded'>> | undefined;
+  /**
+   * Of a part that is encoded: its content, all of it.
+   *
+   * @param fileOffset where in the file the part begins
+   */
+  readonly decode?: ((fileOffset: bigint, options: RequestOptions) => Promise<Uint8Array>) | undefined;
 }
 
-/** Where parts of a file lie: three lists of equal length, so that a million parts take 24 MB. */
+/** Where parts of a file lie: lists of equal length, so that a million parts take 25 MB. */
 interface Parts {
   /** Bytes from the start of the file, ascending. */
   readonly starts: BigInt64Array;
   readonly ends: BigInt64Array;
   /** Bytes from the start of the device. */
   readonly places: BigInt64Array;
+  /** 1: what lies there has to be decoded. */
+  readonly encoded: Uint8Array;
 }
 
 /**
@@ -35,15 +44,19 @@ interface Parts {
 export class FileContent extends BlockDevice {
   readonly name: string;
   readonly facts: DeviceFacts;
+  readonly #decode: FileContentOptions['decode'];
+  /** The part that was decoded last: it is read piece by piece. */
+  #decoded: { readonly start: bigint; readonly content: Promise<Uint8Array> } | undefined;
 
   private constructor(
     private readonly below: BlockDevice,
     private readonly parts: Parts,
     private readonly inline: Uint8Array,
-    { name, size }: FileContentOptions,
+    { name, size, decode }: FileContentOptions,
   ) {
     super();
     this.name = name;
+    this.#decode = decode;
     const { preferred, maximum } = below.facts.blockSize;
     this.facts = Object.freeze({
       size,
@@ -59,25 +72,31 @@ export class FileContent extends BlockDevice {
   }
 
   static async open(below: BlockDevice, options: FileContentOptions): Promise<FileContent> {
-    const parts = { starts: new BigInt64Array(4), ends: new BigInt64Array(4), places: new BigInt64Array(4) };
+    const four = () => new BigInt64Array(4);
+    const parts = { starts: four(), ends: four(), places: four(), encoded: new Uint8Array(4) };
     let used = 0;
-    for await (const { fileOffset, offset, length } of options.extents ?? []) {
-      const end = min(fileOffset + length, options.size);
+    for await (const { fileOffset, fileLength, offset, encoded } of options.extents ?? []) {
+      const end = min(fileOffset + fileLength, options.size);
       if (end <= fileOffset) continue;
       if (used === parts.starts.length) {
         parts.starts = grow(parts.starts);
         parts.ends = grow(parts.ends);
         parts.places = grow(parts.places);
+        const flags = new Uint8Array(parts.encoded.length * 2);
+        flags.set(parts.encoded);
+        parts.encoded = flags;
       }
+      parts.encoded[used] = encoded ? 1 : 0;
       parts.starts[used] = fileOffset;
       parts.ends[used] = end;
       parts.places[used++] = offset;
     }
-    const { starts, ends, places } = parts;
+    const { starts, ends, places, encoded } = parts;
     const exact = {
       starts: starts.subarray(0, used),
       ends: ends.subarray(0, used),
       places: places.subarray(0, used),
+      encoded: encoded.subarray(0, used),
     };
     return new FileContent(below, exact, options.inline ?? new Uint8Array(0), options);
   }
@@ -92,7 +111,21 @@ export class FileContent extends BlockDevice {
       const from = max(part.start, offset);
       const to = min(part.end, end);
       const target = into.subarray(toNumber(from - offset), toNumber(to - offset));
-      await this.#readBelow(target, part.place + from - part.start, options);
+      if (part.encoded) await this.#readEncoded(target, part.start, toNumber(from - part.start), options);
+      else await this.#readBelow(target, part.place + from - part.start, options);
+    }
+  }
+
+  async #readEncoded(into: Uint8Array, start: Bytes, skip: number, options: RequestOptions): Promise<void> {
+    if (this.#decode === undefined) throw new DiskError('UNSUPPORTED', `${this.name}: it cannot be decoded`);
+    if (this.#decoded?.start !== start) this.#decoded = { start, content: this.#decode(start, options) };
+    const own = this.#decoded;
+    try {
+      into.set((await own.content).subarray(skip, skip + into.length));
+    } catch (error) {
+      // Whoever asks again may have more luck: this one may have been cancelled.
+      if (this.#decoded === own) this.#decoded = undefined;
+      throw error;
     }
   }
 
@@ -150,10 +183,10 @@ export class FileContent extends BlockDevice {
     return done;
   }
 
-  #part(i: number): { readonly start: Bytes; readonly end: Bytes; readonly place: Bytes } | undefined {
-    const { starts, ends, places } = this.parts;
-    const [start, end, place] = [starts[i], ends[i], places[i]];
-    return start === undefined || end === undefined || place === undefined ? undefined : { start, end, place };
+  #part(i: number) {
+    const [start, end, place] = [this.parts.starts[i], this.parts.ends[i], this.parts.places[i]];
+    const encoded = this.parts.encoded[i] === 1;
+    return start === undefined || end === undefined || place === undefined ? undefined : { start, end, place, encoded };
   }
 
   /** The first part that ends behind `offset`. */

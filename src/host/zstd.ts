@@ -144,3 +144,23 @@ export async function zstdDecompress(
   }
   return result ?? new Uint8Array(0);
 }
+
+/**
+ * Decompresses the frame that bytes begin with. What lies behind it is not looked at.
+ *
+ * @param most bytes that may come of it
+ * @throws {Error} when it is damaged, or more comes of it
+ */
+export async function zstdDecompressFrame(
+  bytes: Uint8Array,
+  most: number,
+  name: ZstdCodec | undefined = zstdCodecs()[0],
+): Promise<Uint8Array> {
+  const { length, contentSize, windowSize } = measureZstdFrame(viewOf(bytes), 0);
+  if ((contentSize ?? 0) > most || windowSize > largestWindow) {
+    throw new RangeError(`a frame of ${contentSize ?? windowSize} bytes, where ${most} are the most`);
+  }
+  const result = await codec(name).decode(bytes.subarray(0, length), contentSize ?? most);
+  if (result.length > most) throw new RangeError(`a frame of ${result.length} bytes, where ${most} are the most`);
+  return result;
+}

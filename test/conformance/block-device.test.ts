@@ -266,19 +266,27 @@ describeReadOnlyDevice({
     await below.write(noise, 0n);
     const bytes = new Uint8Array(100_001);
     const extents = [
-      { fileOffset: 4096n, offset: 200_000n, length: 4096n },
-      { fileOffset: 8192n, offset: 100_000n, length: 20_480n },
-      { fileOffset: 65_536n, offset: 1024n, length: 1024n },
-      { fileOffset: 98_304n, offset: 250_000n, length: 4096n },
+      { fileOffset: 4096n, offset: 200_000n, fileLength: 4096n, encoded: false },
+      { fileOffset: 8192n, offset: 100_000n, fileLength: 20_480n, encoded: false },
+      { fileOffset: 65_536n, offset: 1024n, fileLength: 1024n, encoded: true },
+      { fileOffset: 98_304n, offset: 250_000n, fileLength: 4096n, encoded: false },
     ];
-    for (const { fileOffset, offset, length } of extents) {
+    const decoded = Uint8Array.from({ length: 1024 }, (_, i) => i >> 3);
+    for (const { fileOffset, offset, fileLength, encoded } of extents) {
       bytes.set(
-        noise.subarray(Number(offset), Number(offset + length)).subarray(0, 100_001 - Number(fileOffset)),
+        encoded
+          ? decoded
+          : noise.subarray(Number(offset), Number(offset + fileLength)).subarray(0, 100_001 - Number(fileOffset)),
         Number(fileOffset),
       );
     }
     return {
-      device: await FileContent.open(below, { name: 'a file', size: 100_001n, extents: listed(extents) }),
+      device: await FileContent.open(below, {
+        name: 'a file',
+        size: 100_001n,
+        extents: listed(extents),
+        decode: () => Promise.resolve(decoded),
+      }),
       bytes,
     };
   },

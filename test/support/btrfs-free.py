@@ -1,4 +1,5 @@
-"""Prints the free ranges of a btrfs image, a line each, by what btrfs inspect-internal dump-tree lists.
+"""Prints the free ranges of a btrfs image, a line each, by what btrfs inspect-internal dump-tree lists; with the word
+"extents" behind the image, where on the device each copy of each extent lies instead.
 
 Free is what no device extent has, and what no extent has of each stripe of each chunk: never the first MiB of the
 device, nor the 64 KiB of a superblock.
@@ -40,6 +41,13 @@ extents = []
 for line in dump('extent'):
     if m := re.search(r'key \((\d+) (EXTENT_ITEM|METADATA_ITEM) (\d+)\)', line):
         extents.append((int(m[1]), int(m[3]) if m[2] == 'EXTENT_ITEM' else node))
+if sys.argv[2:] == ['extents']:
+    for logical, length, stripes in chunks:
+        for start, count in extents:
+            if logical <= start < logical + length:
+                for stripe in stripes:
+                    print(stripe + start - logical, count)
+    sys.exit()
 for logical, length, stripes in chunks:
     taken = [False] * (length // sector)
     for start, count in extents:

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Range, RangeSet } from '../../src/binary/range-set.js';
+import type { KernelManner } from './as-kernel.js';
 import { populate } from './populate.js';
 import { attempt, run } from './run.js';
 import { mountLoop, temporaryFolder } from './temporary.js';
@@ -132,13 +133,46 @@ const freeScript = new URL('btrfs-free.py', import.meta.url).pathname;
 /** What is free by `btrfs inspect-internal dump-tree`, worked out by a script that knows nothing of ours. */
 export async function dumpedFree(path: string): Promise<RangeSet> {
   const lines = (await run('/usr/bin/python3', [freeScript, path], { maxBuffer: 512 << 20 })).split('\n');
-  const ranges: Range[] = lines
+  return RangeSet.of(rangesIn(lines));
+}
+
+/** Where the first copy of a logical address lies, by `btrfs inspect-internal dump-tree`. */
+export async function dumpedPlaces(path: string): Promise<(logical: bigint) => bigint> {
+  const dump = await run('btrfs', ['inspect-internal', 'dump-tree', '-t', 'chunk', path]);
+  const pattern = /CHUNK_ITEM (\d+)\)[\s\S]*?length (\d+)[\s\S]*?stripe 0 devid 1 offset (\d+)/g;
+  const chunks = [...dump.matchAll(pattern)].map((found) => found.slice(1).map(BigInt));
+  return (logical) => {
+    for (const [start = 0n, length = 0n, offset = 0n] of chunks) {
+      if (logical >= start && logical < start + length) return offset + logical - start;
+    }
+    throw new Error(`no chunk holds ${logical}`);
+  };
+}
+
+/** Ranges, and all of each extent that they have a part of: of an extent of which only a part is in use nobody has the rest. */
+export async function wholeExtents(path: string): Promise<(ranges: RangeSet) => RangeSet> {
+  const lines = (await run('/usr/bin/python3', [freeScript, path, 'extents'], { maxBuffer: 512 << 20 })).split('\n');
+  const extents = rangesIn(lines);
+  return (ranges) =>
+    ranges.union(RangeSet.of(extents.filter(({ offset, length }) => !isEmpty(ranges.clip(offset, length)))));
+}
+
+function isEmpty(ranges: RangeSet): boolean {
+  return ranges.count === 0;
+}
+
+function rangesIn(lines: readonly string[]): Range[] {
+  return lines
     .filter((line) => line !== '')
     .map((line) => {
       const [offset = '', length = ''] = line.split(' ');
       return { offset: BigInt(offset), length: BigInt(length) };
     });
-  return RangeSet.of(ranges);
+}
+
+/** What the kernel tells of files of btrfs in a way of its own. */
+export async function btrfsManner(path: string): Promise<KernelManner> {
+  return { inodeOf: (id) => BigInt.asUintN(64, id), placeOf: await dumpedPlaces(path), inlineCounted: true };
 }
 
 /** What `btrfs check` has to say of an image, data and all, and how it ends. */

@@ -96,17 +96,26 @@ function extentsOf(fd: number): readonly KernelExtent[] | undefined {
   const told = eachExtent(fd, 2n ** 62n, ({ offset: fileOffset, length, place: offset, flags }) => {
     const unwritten = (flags & FIEMAP_EXTENT_UNWRITTEN) !== 0;
     const inline = (flags & FIEMAP_EXTENT_DATA_INLINE) !== 0;
-    const last = extents.at(-1);
-    const goesOn =
-      last !== undefined &&
-      last.fileOffset + last.length === fileOffset &&
-      last.offset + last.length === offset &&
-      last.unwritten === unwritten;
-    if (goesOn) extents.splice(-1, 1, { ...last, length: last.length + length });
-    else extents.push({ fileOffset, length, offset, unwritten, inline });
+    extents.push({ fileOffset, length, offset, unwritten, inline });
     return true;
   });
-  return told ? extents : undefined;
+  return told ? joined(extents) : undefined;
+}
+
+/** Extents, those that go on where the one before them ends joined with it. */
+export function joined(extents: readonly KernelExtent[]): KernelExtent[] {
+  const found: KernelExtent[] = [];
+  for (const extent of extents) {
+    const last = found.at(-1);
+    const goesOn =
+      last !== undefined &&
+      last.fileOffset + last.length === extent.fileOffset &&
+      last.offset + last.length === extent.offset &&
+      last.unwritten === extent.unwritten;
+    if (goesOn) found.splice(-1, 1, { ...last, length: last.length + extent.length });
+    else found.push(extent);
+  }
+  return found;
 }
 
 /**

@@ -1,13 +1,17 @@
 import { describe, expect } from 'vitest';
 import { openBtrfs } from '../../../src/filesystem/btrfs/btrfs.js';
+import { expectAsKernel } from '../../support/as-kernel.js';
 import {
   btrfsCheck,
   btrfsHead,
   btrfsImage,
+  btrfsManner,
   btrfsVariants,
   dumpedFree,
   quickBtrfsVariants,
+  wholeExtents,
 } from '../../support/btrfs-image.js';
+import { expectCovered } from '../../support/covering.js';
 import { poison } from '../../support/ext-image.js';
 import { needs } from '../../support/needs.js';
 import { openRaw } from '../../support/raw-device.js';
@@ -24,11 +28,13 @@ describe('of btrfs as the kernel fills it, files are as the kernel shows them, f
       expect(filesystem.state).toEqual({ kind: 'clean' });
       const free = await filesystem.freeSpace();
       expect([...free]).toEqual([...(await dumpedFree(path))]);
+      await expectCovered(filesystem, await wholeExtents(path));
       const [check, head] = [await btrfsCheck(path), await btrfsHead(path)];
       expect(check).toMatch(/^0\n/);
       await poison(path, free);
       expect(await btrfsCheck(path)).toBe(check);
       expect(await btrfsHead(path)).toEqual(head);
+      await expectAsKernel(path, await openBtrfs(device), await btrfsManner(path));
     }, 120_000);
   }
 });

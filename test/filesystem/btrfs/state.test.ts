@@ -164,7 +164,7 @@ plain(
       const expected = await (await openBtrfs(device)).freeSpace();
       const dump = await run('btrfs', ['inspect-internal', 'dump-tree', '-t', 'chunk', path]);
       const [, logical = ''] = /^(?:leaf|node) (\d+)/m.exec(await dumpTree(path, 'extent')) ?? [];
-      const chunks = [...dump.matchAll(/CHUNK_ITEM (\d+)\)[^]*?length (\d+)[^]*?stripe 0 devid 1 offset (\d+)/g)];
+      const chunks = [...dump.matchAll(/CHUNK_ITEM (\d+)\)[\s\S]*?length (\d+)[\s\S]*?stripe 0 devid 1 offset (\d+)/g)];
       const chunk = chunks.find(([, start, length]) => {
         const at = Number(logical) - Number(start);
         return at >= 0 && at < Number(length);
