@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, open, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Range, RangeSet } from '../../src/binary/range-set.js';
 import type { KernelManner } from './as-kernel.js';
+import { sha256 } from './kernel-files.js';
 import { populate } from './populate.js';
 import { attempt, run } from './run.js';
 import { mountLoop, temporaryFolder } from './temporary.js';
@@ -63,7 +64,7 @@ export async function btrfsImage(recipe: BtrfsRecipe): Promise<string> {
   const { mountPoint, unmount } = await mountLoop(path, recipe.options === undefined ? [] : [recipe.options]);
   const at = (name: string) => join(mountPoint, name);
   const [entries, pieces] = recipe.also === 'little' ? [40, 20] : [300, 60];
-  await populate(mountPoint, { entries, pieces, reach: 2 ** 31 + 2 ** 20 });
+  await populate(mountPoint, { entries, pieces, reach: 2 ** 27 });
   await ownShapes(at);
   const btrfs = (...args: string[]) => run('btrfs', args);
   switch (recipe.also) {
@@ -181,8 +182,11 @@ export async function btrfsCheck(path: string): Promise<string> {
   return `${status}\n${stdout}\n${stderr}`;
 }
 
-/** Every superblock, and the first MiB. */
-export async function btrfsHead(path: string): Promise<readonly [string, Buffer]> {
+/** Every superblock, and what the first MiB hashes to. */
+export async function btrfsHead(path: string): Promise<readonly [string, string]> {
   const dump = await run('btrfs', ['inspect-internal', 'dump-super', '-a', '-f', path]);
-  return [dump, (await readFile(path)).subarray(0, 1 << 20)];
+  await using file = await open(path);
+  const start = Buffer.alloc(1 << 20);
+  await file.read(start, 0, start.length, 0);
+  return [dump, sha256(start)];
 }
