@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DiskError } from '../error/disk-error.js';
+import { isAlive, startTimeOf } from '../host/freeze-record.js';
 import { protocolError } from './agent.js';
 import { isObject, type JsonObject } from './json.js';
 import type { Qmp } from './qmp.js';
@@ -33,6 +34,8 @@ const startPatience = 30_000;
 /** Milliseconds between looks at a job; and for which one is waited for that was told to end. */
 const interval = 200;
 const endPatience = 60_000;
+/** What jobs and nodes of ours are called: by the process that has them made, and when that was started. */
+const ownName = /^disktool-(\d+)-(\d+)-(create|backup|file|target)$/;
 
 export async function guestDisks(qmp: Qmp, signal?: AbortSignal): Promise<GuestDisk[]> {
   const answer = await qmp.execute('query-block', {}, { signal });
@@ -69,17 +72,21 @@ export class BlockBackup implements AsyncDisposable {
   readonly #nodes: string[] = [];
   readonly #jobs: string[] = [];
   #fdset: number | undefined;
-  readonly #prefix = `disktool-${process.pid}`;
 
-  private constructor(private readonly qmp: Qmp) {}
+  private constructor(
+    private readonly qmp: Qmp,
+    private readonly prefix = `disktool-${process.pid}-${startTimeOf(process.pid) ?? 0}`,
+  ) {}
 
   /**
-   * Prepares everything: nothing is copied yet.
+   * Prepares everything: nothing is copied yet. What a disktool has left in QEMU that was killed is removed: a job that
+   * copies on into a file without a name, or has ended and keeps it open.
    *
    * @throws {DiskError} as {@link Qmp.execute}
    */
   static async prepare(qmp: Qmp, target: BackupTarget, signal?: AbortSignal): Promise<BlockBackup> {
     const backup = new BlockBackup(qmp);
+    await BlockBackup.#removeLeftovers(qmp);
     try {
       await backup.#addTarget(target, signal);
       return backup;
@@ -89,16 +96,34 @@ export class BlockBackup implements AsyncDisposable {
     }
   }
 
+  static async #removeLeftovers(qmp: Qmp): Promise<void> {
+    const jobs = namesOf(await qmp.execute('query-jobs'), 'id');
+    const nodes = namesOf(await qmp.execute('query-named-block-nodes', { flat: true }), 'node-name');
+    const killed = new Map<string, BlockBackup>();
+    for (const name of [...jobs, ...nodes]) {
+      const [, pid, startTime = '', part] = ownName.exec(name) ?? [];
+      if (pid === undefined || isAlive({ pid: Number(pid), startTime })) continue;
+      const prefix = `disktool-${pid}-${startTime}`;
+      const leftover = killed.get(prefix) ?? new BlockBackup(qmp, prefix);
+      killed.set(prefix, leftover);
+      if (part === 'create' || part === 'backup') leftover.#jobs.push(name);
+      // Each is removed before what it stands on.
+      else if (part === 'file') leftover.#nodes.unshift(name);
+      else leftover.#nodes.push(name);
+    }
+    for (const leftover of killed.values()) await leftover[Symbol.asyncDispose]();
+  }
+
   async #addTarget({ format, fd, size }: BackupTarget, signal: AbortSignal | undefined): Promise<void> {
     const { qmp } = this;
-    const passed = await qmp.executeWithDescriptor('add-fd', { opaque: this.#prefix }, fd);
+    const passed = await qmp.executeWithDescriptor('add-fd', { opaque: this.prefix }, fd);
     if (!isObject(passed) || typeof passed['fdset-id'] !== 'number') throw protocolError(qmp.name, 'add-fd: no fdset');
     this.#fdset = passed['fdset-id'];
-    const file = `${this.#prefix}-file`;
+    const file = `${this.prefix}-file`;
     const options = { driver: 'file', filename: `/dev/fdset/${this.#fdset}`, discard: 'unmap' };
     await this.#add({ ...options, 'node-name': file });
     if (format === 'qcow2') {
-      await this.#run(`${this.#prefix}-create`, signal, undefined, (id) => [
+      await this.#run(`${this.prefix}-create`, signal, undefined, (id) => [
         'blockdev-create',
         { 'job-id': id, options: { driver: 'qcow2', file, size: Number(size) } },
       ]);
@@ -107,7 +132,7 @@ export class BlockBackup implements AsyncDisposable {
   }
 
   get #target(): string {
-    return `${this.#prefix}-target`;
+    return `${this.prefix}-target`;
   }
 
   async #add(options: JsonObject & { readonly 'node-name': string }): Promise<void> {
@@ -117,7 +142,7 @@ export class BlockBackup implements AsyncDisposable {
 
   /** Begins: when it resolves, the moment has been taken. */
   async start({ node }: GuestDisk): Promise<void> {
-    const id = `${this.#prefix}-backup`;
+    const id = `${this.prefix}-backup`;
     // An answer that does not come says nothing of the job.
     this.#jobs.push(id);
     const options = { 'job-id': id, device: node, target: this.#target, sync: 'full', 'auto-dismiss': false };
@@ -202,4 +227,12 @@ export class BlockBackup implements AsyncDisposable {
     while ((await this.#look(id)).status !== 'concluded' && performance.now() < deadline) await sleep(interval);
     await this.#dismiss(id);
   }
+}
+
+function namesOf(answer: unknown, field: string): string[] {
+  if (!Array.isArray(answer)) return [];
+  return answer.flatMap((entry: unknown) => {
+    const name = isObject(entry) ? entry[field] : undefined;
+    return typeof name === 'string' ? [name] : [];
+  });
 }

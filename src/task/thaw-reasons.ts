@@ -1,6 +1,7 @@
 import { DiskError } from '../error/disk-error.js';
 import type { FreezeRecord, Thawed } from '../host/freeze-record.js';
 import { isAlive } from '../host/freeze-record.js';
+import { sendTo } from '../host/process.js';
 
 const reasons: Readonly<Record<Thawed['why'], string>> = {
   timeout: 'by its timeout',
@@ -52,7 +53,7 @@ export function throwAll(failures: readonly unknown[]): void {
  */
 export async function wakeGuard(guard: FreezeRecord['guard'], long: boolean): Promise<void> {
   const deadline = performance.now() + (long ? longPatience : patience);
-  if (isAlive(guard)) process.kill(guard.pid, 'SIGUSR2');
+  if (isAlive(guard)) sendTo(guard.pid, 'SIGUSR2');
   while (isAlive(guard) && performance.now() < deadline) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

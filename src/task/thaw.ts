@@ -36,6 +36,8 @@ export async function thaw(
   // What lies on another comes after it: to thaw is to write.
   for (const mount of inOrder(named, mounts).toReversed()) {
     const record = findRecord(mount);
+    // Another thaw, or its guard, came first.
+    if (mountPoints === 'recorded' && record === undefined) continue;
     try {
       await thawOne(mount, record, force);
       thawed.push(mount.mountPoint);

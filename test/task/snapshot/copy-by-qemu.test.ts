@@ -5,7 +5,7 @@ import { expect, onTestFinished } from 'vitest';
 import { Qmp } from '../../../src/machine/qmp.js';
 import { hold } from '../../support/hold.js';
 import { needs } from '../../support/needs.js';
-import { attempt, disktool, run } from '../../support/run.js';
+import { attempt, disktool, disktoolPath, run } from '../../support/run.js';
 import { scriptedAgent } from '../../support/scripted-agent.js';
 import { temporaryFolder } from '../../support/temporary.js';
 
@@ -110,6 +110,34 @@ it('a QEMU that ends meanwhile leaves no copy', async () => {
   const { status, stderr } = await disktool(args, { env });
   expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringContaining('the connection ended') });
   expect(existsSync(at('copy'))).toBe(false);
+}, 120_000);
+
+it('what a disktool that was killed has left in QEMU is removed by the next one', async () => {
+  const { at, nodes, monitor, folder } = await machine();
+  const agent = await scriptedAgent();
+  const [before, files] = [await nodes(), await readdir(folder)];
+  let answer: (() => void) | undefined;
+  agent.script = (command, socket) => {
+    if (command !== 'guest-fsfreeze-thaw') return undefined;
+    answer = () => {
+      agent.frozen = false;
+      socket.write('{"return": 1}\n');
+    };
+    return 'handled';
+  };
+  const args = ['snapshot', at('guest.qcow2'), at('copy'), '--agent', agent.path, '--qmp', at('qmp')];
+  const killed = await hold(process.execPath, [disktoolPath, ...args], () => answer !== undefined);
+  await killed.end();
+  expect(await readdir(folder)).toEqual(files);
+  expect(await monitor.execute('query-jobs')).toHaveLength(1);
+  agent.script = undefined;
+  answer?.();
+  // The guard of the one that was killed has the connection until it has thawed.
+  const { status, stderr } = await disktool(args, { env });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(await attempt('qemu-img', ['compare', at('copy'), at('expected.qcow2')])).toMatchObject({ status: 0 });
+  expect(await monitor.execute('query-jobs')).toEqual([]);
+  expect(namesIn(await nodes())).toEqual(namesIn(before));
 }, 120_000);
 
 needs({ programs: [] })('what does not greet as a monitor does is told', async () => {
