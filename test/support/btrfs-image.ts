@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, open, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Range, RangeSet } from '../../src/binary/range-set.js';
 import type { KernelManner } from './as-kernel.js';
@@ -120,6 +120,25 @@ async function snapshots(mountPoint: string): Promise<void> {
   await writeFile(at('gone/more'), randomBytes(300_000));
   await btrfs('subvolume', 'delete', '--commit-after', at('gone'));
   await btrfs('subvolume', 'sync', mountPoint);
+}
+
+/** A small image with one of each shape in it, in blocks that are there once. */
+export async function tinyBtrfs(options: string): Promise<string> {
+  const path = join(await temporaryFolder(), 'btrfs.img');
+  await mkfs(path, { mkfs: '--mixed -m single -d single --nodesize 4096', size: '24M' });
+  const { mountPoint, unmount } = await mountLoop(path, [options]);
+  const at = (name: string) => join(mountPoint, name);
+  await run('btrfs', ['subvolume', 'create', at('sub')]);
+  await mkdir(at('sub/folder'));
+  for (let i = 0; i < 30; i++) await writeFile(at(`sub/folder/${i}`), `${i}`.repeat(i * 20));
+  await ownShapes(at);
+  await run('fallocate', ['-l', '100000', at('set aside')]);
+  await symlink('sub/folder', at('link'));
+  await run('setfattr', ['-n', 'user.note', '-v', 'a note', at('text')]);
+  await run('btrfs', ['subvolume', 'snapshot', at('sub'), at('snapshot')]);
+  await rm(at('sub/folder/3'));
+  await unmount();
+  return path;
 }
 
 /** A new filesystem, with nothing in it but what is in a folder. */

@@ -72,6 +72,7 @@ export const packages = {
   'qemu-system-x86_64': 'qemu-system-x86',
   script: 'bsdutils',
   setpriv: 'util-linux',
+  setfattr: 'attr',
   setsid: 'util-linux',
   sfdisk: 'fdisk',
   sgdisk: 'gdisk',

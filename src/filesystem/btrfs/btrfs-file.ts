@@ -1,3 +1,4 @@
+import type { Range } from '../../binary/range-set.js';
 import type { BlockDevice, RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import type { DirectoryEntry, FileAttributes, FileExtent, FileObject, FileType, Xattr } from '../file.js';
@@ -51,6 +52,10 @@ class BtrfsFile implements FileObject {
     this.id = idOf(inode.subvolume, inode.number);
     this.type = inode.type;
     this.attributes = inode.attributes;
+  }
+
+  get record(): Range {
+    return this.inode.record;
   }
 
   xattrs(options: RequestOptions = {}): Promise<readonly Xattr[]> {

@@ -1,4 +1,5 @@
 import { viewOf } from '../../binary/layout.js';
+import type { Range } from '../../binary/range-set.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
 import { hex, type Place } from '../../error/message.js';
@@ -16,6 +17,8 @@ export interface Inode {
   readonly number: bigint;
   readonly type: FileType;
   readonly attributes: FileAttributes;
+  /** Where it lies: of two copies the one that was read. */
+  readonly record: Range;
   /** Where it lies, for messages. */
   readonly place: Place;
 }
@@ -59,7 +62,8 @@ export async function readInode(
     ctimeNs: timeOf(raw.ctime, raw.ctime_nsec),
     birthNs: timeOf(raw.otime, raw.otime_nsec),
   };
-  return { subvolume, number, type, attributes, place: own };
+  const record = { offset: item.place.offset, length: BigInt(item.data.length) };
+  return { subvolume, number, type, attributes, record, place: own };
 }
 
 function timeOf(seconds: bigint, nanoseconds: number): bigint {
