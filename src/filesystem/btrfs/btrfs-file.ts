@@ -67,7 +67,9 @@ class BtrfsFile implements FileObject {
     const { place, attributes } = this.inode;
     for await (const part of fileParts(this.volume, this.inode, options)) {
       if (part.inline === undefined) break;
-      const target = Buffer.from(await contentOfPart(this.volume, part, options));
+      const content = Buffer.from(await contentOfPart(this.volume, part, options));
+      // mkfs.btrfs writes the NUL behind it as well.
+      const target = content.subarray(0, Number(attributes.size));
       if (BigInt(target.length) === attributes.size && target.length > 0 && !target.includes(0)) return target;
       break;
     }
