@@ -58,13 +58,18 @@ function freeSpace() {
   );
   compare('the same with a journal of 40 MiB to be replayed', { 'disktool sparsify --dry-run': ours });
   rmSync(large);
-  if (!has('mkfs.xfs')) return;
-  sh(`truncate -s 1T ${large} && mkfs.xfs -q ${large}`);
-  compare('free space of 1 TiB of XFS', {
-    'disktool sparsify --dry-run': ours,
-    ...(has('xfs_db') && { 'xfs_db freesp': { command: `xfs_db -r -c 'freesp -s' ${large}` } }),
-  });
-  rmSync(large);
+  for (const [type, peer] of [
+    ['xfs', `xfs_db -r -c 'freesp -s' ${large}`],
+    ['btrfs', `btrfs inspect-internal dump-tree -t extent ${large}`],
+  ]) {
+    if (!has(`mkfs.${type}`)) continue;
+    sh(`truncate -s 1T ${large} && mkfs.${type} -q ${large}`);
+    compare(`free space of 1 TiB of ${type}`, {
+      'disktool sparsify --dry-run': ours,
+      [peer.split(' ')[0]]: { command: peer },
+    });
+    rmSync(large);
+  }
 }
 
 function sparsify() {
