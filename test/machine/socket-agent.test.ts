@@ -132,6 +132,8 @@ while True:
   const agent = await connect(String(name).trim());
   expect(await agent.execute('guest-ping', undefined, soon)).toEqual({});
   expect(await agent.execute('guest-get-fsinfo', undefined, soon)).toHaveLength(3);
+  const gone = once(python, 'exit');
   python.kill();
+  await gone;
   await expect(agent.execute('guest-ping', undefined, soon)).rejects.toMatchObject({ facts: { reason: 'agent-gone' } });
 });
