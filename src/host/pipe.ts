@@ -10,6 +10,8 @@ const openFd = promisify(open);
 /** linux/fcntl.h and asm-generic/poll.h. */
 const F_SETPIPE_SZ = 1031;
 const POLLOUT = 4;
+const POLLERR = 0x8;
+const POLLHUP = 0x10;
 /** Bytes: the largest that a plain user may ask for. */
 const pipeSize = 1 << 20;
 /** Milliseconds: how long a stop can go unseen. */
@@ -57,4 +59,11 @@ export async function waitWritable(fd: number, what: string): Promise<void> {
   await callLater('poll', `of ${what}`, request, 1, pollInterval).catch((error: unknown) => {
     if (errnoOf(error) !== 'EINTR') throw error;
   });
+}
+
+/** Whether the other side of a terminal or pipe is gone: a read of a terminal then is of no bytes, as it may be of none yet. */
+export function isHungUp(fd: number): boolean {
+  const request = Int16Array.of(0, 0, 0, 0);
+  new Int32Array(request.buffer)[0] = fd;
+  return tryCall('poll', request, 1, 0) === 1 && ((request[3] ?? 0) & (POLLERR | POLLHUP)) !== 0;
 }

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { DiskError } from '../error/disk-error.js';
 import { errnoOf, wrapSystemError } from '../host/errno.js';
+import { isHungUp } from '../host/pipe.js';
 
 /** Bytes to and from a virtual machine: by a unix socket, or the character device of a pseudo-terminal or serial port. */
 export interface Channel {
@@ -93,7 +94,12 @@ async function openDevice(path: string, { onData, onEnd }: Listener): Promise<Ch
       if (unsent.length > 0) unsent = unsent.subarray(writeSync(fd, unsent));
       for (;;) {
         const length = readSync(fd, buffer, 0, buffer.length, null);
-        if (length === 0) break;
+        if (length === 0) {
+          if (!isHungUp(fd)) break;
+          finish();
+          onEnd(undefined);
+          return;
+        }
         onData(Uint8Array.from(buffer.subarray(0, length)));
         if (ended) return;
       }
