@@ -45,7 +45,8 @@ export interface Xattr {
 export interface FileExtent {
   /**
    * `content`: what is read from the file, or a directory's entries. `metadata`: what the filesystem keeps for this file
-   * apart from its content, in room of its own: blocks of its map, of its extended attributes.
+   * apart from its content, in room of its own: blocks of its map, of its extended attributes, a second copy of its
+   * content.
    */
   readonly role: 'content' | 'metadata';
   /** Where in the content it begins; 0 for metadata. */

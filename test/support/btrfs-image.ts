@@ -15,6 +15,8 @@ export interface BtrfsRecipe {
   readonly size?: string;
   /** Of mount. */
   readonly options?: string;
+  /** Made of a filesystem of ext4, by btrfs-convert. */
+  readonly converted?: boolean;
   /** What is done besides while it is mounted. */
   readonly also?: 'reflink' | 'snapshots' | 'balance' | 'grow' | 'shrink' | 'small files' | 'nodatacow' | 'little';
 }
@@ -43,15 +45,25 @@ export const btrfsVariants: Readonly<Record<string, BtrfsRecipe>> = {
   grown: { mkfs: '', also: 'grow' },
   shrunk: { mkfs: '', also: 'shrink', size: '400M' },
   'many small files': { mkfs: '--nodesize 4096', also: 'small files' },
+  'made of ext4': { mkfs: '', converted: true, size: '300M', also: 'little' },
   'references of old': { mkfs: '-O ^skinny-metadata,^extref', also: 'little' },
 };
 
 /** Those that `npm test` runs. */
 export const quickBtrfsVariants: readonly string[] = ['snapshots, some of them deleted', 'mixed block groups'];
 
-async function mkfs(path: string, { mkfs: options, size = '128M' }: BtrfsRecipe, ...more: string[]): Promise<void> {
+async function mkfs(path: string, recipe: BtrfsRecipe, ...more: string[]): Promise<void> {
+  const { mkfs: options, size = '128M', converted = false } = recipe;
   await writeFile(path, '');
   await run('truncate', ['-s', size, path]);
+  if (converted) {
+    await run('mke2fs', ['-q', '-t', 'ext4', '-b', '4096', path]);
+    const { mountPoint, unmount } = await mountLoop(path);
+    for (const count of [1, 7, 30]) await writeFile(join(mountPoint, `${count}`), randomBytes(count * 100_000));
+    await unmount();
+    await run('btrfs-convert', ['--no-progress', path]);
+    return;
+  }
   const args = options.split(' ').filter((arg) => arg !== '');
   await run('mkfs.btrfs', ['-q', ...args, ...more, path]);
 }

@@ -27,6 +27,7 @@ export const packages = {
   bmaptool: 'bmap-tools',
   'bcache-super-show': 'bcache-tools',
   btrfs: 'btrfs-progs',
+  'btrfs-convert': 'btrfs-progs',
   cryptsetup: 'cryptsetup-bin',
   ddrescue: 'gddrescue',
   ddrescuelog: 'gddrescue',

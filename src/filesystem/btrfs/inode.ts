@@ -60,7 +60,8 @@ export async function readInode(
     atimeNs: timeOf(raw.atime, raw.atime_nsec),
     mtimeNs: timeOf(raw.mtime, raw.mtime_nsec),
     ctimeNs: timeOf(raw.ctime, raw.ctime_nsec),
-    birthNs: timeOf(raw.otime, raw.otime_nsec),
+    // Who made it did not say.
+    birthNs: raw.otime === 0n && raw.otime_nsec === 0 ? undefined : timeOf(raw.otime, raw.otime_nsec),
   };
   const record = { offset: item.place.offset, length: BigInt(item.data.length) };
   return { subvolume, number, type, attributes, record, place: own };

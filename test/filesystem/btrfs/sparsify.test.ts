@@ -10,7 +10,7 @@ import { openRaw } from '../../support/raw-device.js';
 import { disktool } from '../../support/run.js';
 import { temporaryFolder } from '../../support/temporary.js';
 
-const it = needs({ programs: ['mkfs.btrfs', 'btrfs', 'mount', 'getfattr', 'fallocate'], root: true });
+const it = needs({ programs: ['mkfs.btrfs', 'btrfs', 'mount', 'getfattr', 'fallocate'], root: true, slow: true });
 
 it('sparsify gives back what is free of btrfs, and no other byte, superblock, file or finding of btrfs check changes', async () => {
   const path = await btrfsImage({ mkfs: '', also: 'snapshots' });
