@@ -246,9 +246,11 @@ export const rootItem = layout('btrfs_root_item', format('ROOT_ITEM', 239), {
   drop_level: u8(237, 'level', 'the same'),
   level: u8(238, 'level', 'of the root'),
 });
-export const deviceReplaceItem = layout('btrfs_dev_replace_item', format('DEV_REPLACE', 80), {
+export const deviceReplaceItem = layout('btrfs_dev_replace_item', format('DEV_REPLACE', 72), {
   src_devid: u64(0, 'device', 'that is replaced'),
   replace_state: u64(32, 'enum', 'how far it is'),
 });
+/** BTRFS_DEV_REPLACE_DEVID: what a device is called that replaces another, until it has. */
+export const replacementId = 0n;
 /** BTRFS_DEV_REPLACE_ITEM_STATE_STARTED, _SUSPENDED. */
 export const replacing: readonly bigint[] = [1n, 4n];

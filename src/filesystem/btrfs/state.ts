@@ -2,7 +2,7 @@ import type { RequestOptions } from '../../device/block-device.js';
 import { hasCode } from '../../error/disk-error.js';
 import type { FilesystemState } from '../filesystem.js';
 import { isBeingReplaced } from './device-extents.js';
-import { compatRo, incompat, superblockOffsets, superFlags, superFlagsHigh } from './on-disk.js';
+import { compatRo, incompat, replacementId, superblockOffsets, superFlags, superFlagsHigh } from './on-disk.js';
 import type { BtrfsVolume } from './volume.js';
 
 /** Features with which everything that is read here means what it always did. */
@@ -37,6 +37,9 @@ export async function readState(volume: BtrfsVolume, options: RequestOptions): P
   ].map((name) => name.toLowerCase().replaceAll('_', '-'));
   const [feature] = unknown;
   if (feature !== undefined) return unsupported(feature, `it uses ${unknown.join(', ')}, which disktool does not know`);
+  if (superblock.device.id === replacementId) {
+    return unsupported('device replacement', 'it is to replace another device, and has not all of it yet');
+  }
   if (superblock.deviceCount !== 1n) {
     return unsupported('several devices', `it has ${superblock.deviceCount} devices, and disktool reads one alone`);
   }
@@ -60,6 +63,11 @@ export async function readState(volume: BtrfsVolume, options: RequestOptions): P
   const { totalBytes } = superblock.device;
   if (totalBytes > device.facts.size) {
     const reason = `it has ${totalBytes} bytes, and lies on only ${device.facts.size}: it was cut short`;
+    return { kind: 'damaged', reason };
+  }
+  // The kernel does not mount what has less in all than its device; more is what a device left behind that went.
+  if (superblock.totalBytes !== totalBytes) {
+    const reason = `it counts ${superblock.totalBytes} bytes in all, and ${totalBytes} of its only device: run btrfs rescue fix-device-size`;
     return { kind: 'damaged', reason };
   }
   if (superblock.hasLog) {

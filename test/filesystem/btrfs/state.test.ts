@@ -1,19 +1,26 @@
-import { copyFile, open, readFile } from 'node:fs/promises';
+import { copyFile, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { viewOf } from '../../../src/binary/layout.js';
 import { openBtrfs } from '../../../src/filesystem/btrfs/btrfs.js';
 import { checksums, sealChecksum } from '../../../src/filesystem/btrfs/checksum.js';
+import { TreeNode } from '../../../src/filesystem/btrfs/node.js';
 import {
   btrfsSuperblock,
   compatRo,
+  deviceItem,
+  deviceReplaceItem,
   incompat,
+  keyTypes,
+  replacementId,
   superblockOffsets,
   superblockSize,
   superFlags,
   superFlagsHigh,
 } from '../../../src/filesystem/btrfs/on-disk.js';
-import { emptyBtrfs } from '../../support/btrfs-image.js';
+import { readSuperblock } from '../../../src/filesystem/btrfs/superblock.js';
+import { dumpedFree, dumpedPlaces, emptyBtrfs } from '../../support/btrfs-image.js';
+import { loopDevice } from '../../support/loop-device.js';
 import { needs } from '../../support/needs.js';
 import { change } from '../../support/partition-image.js';
 import { openRaw } from '../../support/raw-device.js';
@@ -75,7 +82,7 @@ plain('of one device, a chunk that is spread over several is refused by its prof
   for (const path of paths) await run('truncate', ['-s', '128M', path]);
   await run('mkfs.btrfs', ['-q', '-f', '-m', 'raid1', '-d', 'raid0', ...paths]);
   const [path = ''] = paths;
-  await patchSuperblock(path, { num_devices: 1n });
+  await patchSuperblock(path, { num_devices: 1n, total_bytes: 128n << 20n });
   expect(await stateOf(path)).toMatchObject({ kind: 'unsupported', feature: 'RAID1' });
 });
 
@@ -107,6 +114,12 @@ describe('a btrfs filesystem is left alone, and says why', () => {
     'with a feature that nobody knows': [{ incompat_flags: 0x8000_0000 }, { kind: 'unsupported', feature: 'bit 31' }],
     'with a feature past bit 31': [{ incompat_flags_high: 1 }, { kind: 'unsupported' }],
     'whose chunk tree is not where it should be': [{ chunk_root: 4096n }, { kind: 'damaged' }],
+    'that counts more bytes than its device has': [{ total_bytes: 1n << 40n }, { kind: 'damaged' }],
+    'that counts fewer bytes than its device has': [{ total_bytes: 1n << 26n }, { kind: 'damaged' }],
+    'with simple quotas': [
+      { incompat_flags: incompat.mask.SIMPLE_QUOTA },
+      { kind: 'unsupported', feature: 'simple-quota' },
+    ],
     'with a level that its root has not': [{ chunk_root_level: 1 }, { kind: 'damaged' }],
   };
   for (const [name, [values, state]] of Object.entries(changes)) {
@@ -122,6 +135,48 @@ describe('a btrfs filesystem is left alone, and says why', () => {
     });
   }
 });
+
+it('what replaced a device is read, and neither of the two while one replaces the other', async () => {
+  const path = await emptyBtrfs('-m single', '256M');
+  const other = join(await temporaryFolder(), 'other.img');
+  await run('truncate', ['-s', '256M', other]);
+  const { mountPoint, unmount } = await mountLoop(path);
+  await writeFile(join(mountPoint, 'file'), Buffer.alloc(1 << 20, 'content'));
+  const target = await loopDevice(other);
+  await run('btrfs', ['replace', 'start', '-B', '-f', '1', target.path, mountPoint]);
+  await unmount();
+  await target.detach();
+  await using device = await openRaw(other);
+  const filesystem = await openBtrfs(device);
+  expect(filesystem.state).toEqual({ kind: 'clean' });
+  expect([...(await filesystem.freeSpace())]).toEqual([...(await dumpedFree(other))]);
+
+  const superblock = await readSuperblock(device);
+  const [, leaf = ''] = /^leaf (\d+)/m.exec(await dumpTree(other, 'dev')) ?? [];
+  const offset = (await dumpedPlaces(other))(BigInt(leaf));
+  for (const [state, kind] of [
+    [1n, 'unsupported'],
+    [2n, 'clean'],
+    [3n, 'clean'],
+    [4n, 'unsupported'],
+  ] as const) {
+    await change(other, Number(offset), superblock.nodeSize, (bytes) => {
+      const node = new TreeNode(superblock, BigInt(leaf), bytes, { structure: 'leaf', device: other, offset });
+      const i = Array.from({ length: node.count }, (_, at) => at).find(
+        (at) => node.key(at).type === keyTypes.DEV_REPLACE,
+      );
+      deviceReplaceItem.put(viewOf(node.data(i ?? -1)), { replace_state: state });
+      sealChecksum(superblock.checksum, bytes);
+    });
+    expect(await stateOf(other)).toMatchObject(kind === 'clean' ? { kind } : { kind, feature: 'device replacement' });
+  }
+  // What is to replace it is marked so, and tells of the trees of the other.
+  await change(other, primary ?? 0, superblockSize, (bytes) => {
+    deviceItem.put(viewOf(btrfsSuperblock.at(viewOf(bytes)).dev_item), { devid: replacementId });
+    sealChecksum(superblock.checksum, bytes);
+  });
+  expect(await stateOf(other)).toMatchObject({ kind: 'unsupported', feature: 'device replacement' });
+}, 60_000);
 
 describe('of the superblocks', () => {
   plain('the first counts while no other of the same filesystem and device is newer', async () => {
