@@ -2,7 +2,13 @@ import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { viewOf } from '../../src/binary/layout.js';
 import { measureZstdFrame } from '../../src/binary/zstd-frame.js';
-import { type ZstdCodec, zstdCodecs, zstdCompressInto, zstdDecompress } from '../../src/host/zstd.js';
+import {
+  type ZstdCodec,
+  zstdCodecs,
+  zstdCompressInto,
+  zstdDecompress,
+  zstdDecompressFrame,
+} from '../../src/host/zstd.js';
 import { needs } from '../support/needs.js';
 
 const it = needs({ programs: ['zstd'] });
@@ -29,6 +35,14 @@ const inputs = { text, noise, 'one byte repeated': new Uint8Array(size).fill(7),
 const garbage = Buffer.from('what lies behind, (\xb5/\xfd with the start of a frame', 'latin1');
 
 describe.each(zstdCodecs())('zstd by %s', (codec) => {
+  it('decompresses one frame to what comes of it, and refuses more than there is room for', async () => {
+    const bytes = Buffer.concat([compressed(text), Buffer.alloc(100)]);
+    expect(Buffer.from(await zstdDecompressFrame(bytes, size, codec)).equals(text)).toBe(true);
+    expect(Buffer.from(await zstdDecompressFrame(bytes, size + 5000, codec)).equals(text)).toBe(true);
+    await expect(zstdDecompressFrame(bytes, size - 1, codec)).rejects.toThrow();
+    await expect(zstdDecompressFrame(bytes.subarray(0, 1000), size, codec)).rejects.toThrow();
+  });
+
   const decompress = (bytes: Uint8Array, wanted: number) => zstdDecompress(bytes, wanted, codec);
 
   for (const [what, bytes] of Object.entries(inputs)) {

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { crc32c } from '@node-rs/crc32';
+import { viewOf } from '../../src/binary/layout.js';
 import { type Range, RangeSet } from '../../src/binary/range-set.js';
+import { checksumRoom } from '../../src/filesystem/btrfs/checksum.js';
 import type { KernelManner } from './as-kernel.js';
 import { sha256 } from './kernel-files.js';
 import { populate } from './populate.js';
@@ -220,4 +223,9 @@ export async function btrfsHead(path: string): Promise<readonly [string, string]
   const start = Buffer.alloc(1 << 20);
   await file.read(start, 0, start.length, 0);
   return [dump, sha256(start)];
+}
+
+/** Makes the checksum of a structure right again, of the kind that mkfs.btrfs takes by itself. */
+export function sealCrc32c(structure: Uint8Array): void {
+  viewOf(structure).setUint32(0, crc32c(structure.subarray(checksumRoom)), true);
 }

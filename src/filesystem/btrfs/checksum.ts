@@ -41,8 +41,3 @@ export function checkChecksum({ of }: Checksum, structure: Uint8Array, place: Pl
   const [found, wanted] = [actual, expected].map((bytes) => Buffer.from(bytes).toString('hex'));
   throw DiskError.corrupt({ ...place, field: 'csum', actual: found, expected: wanted });
 }
-
-/** Makes the checksum of a structure right. */
-export function sealChecksum({ of }: Checksum, structure: Uint8Array): void {
-  structure.set(of(structure.subarray(checksumRoom)));
-}

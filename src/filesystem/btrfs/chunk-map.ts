@@ -38,10 +38,6 @@ export class ChunkMap implements Iterable<Chunk> {
     );
   }
 
-  get count(): number {
-    return this.#chunks.length;
-  }
-
   [Symbol.iterator](): Iterator<Chunk> {
     return this.#chunks[Symbol.iterator]();
   }

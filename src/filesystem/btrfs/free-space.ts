@@ -1,4 +1,4 @@
-import { max } from '../../binary/convert.js';
+import { max, roundDown } from '../../binary/convert.js';
 import { RangeSet, RangeSetBuilder } from '../../binary/range-set.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { DiskError } from '../../error/disk-error.js';
@@ -40,7 +40,7 @@ export async function readFreeSpace(volume: BtrfsVolume, options: RequestOptions
   await checkFreeSpaceTree(volume, extents, options);
 
   const free = new RangeSetBuilder();
-  const size = superblock.device.totalBytes - (superblock.device.totalBytes % BigInt(superblock.sectorSize));
+  const size = roundDown(superblock.device.totalBytes, BigInt(superblock.sectorSize));
   let end = 0n;
   for (const { offset, chunk } of chunks.onDevice()) {
     free.add(end, max(0n, offset - end));

@@ -153,8 +153,6 @@ export const treeIds = {
   files: 5n,
   freeSpace: 10n,
 } as const;
-/** Subvolumes but the first: BTRFS_FIRST_FREE_OBJECTID to BTRFS_LAST_FREE_OBJECTID. */
-export const subvolumeIds = { first: 256n, last: 2n ** 64n - 256n } as const;
 
 /** Types of keys. */
 export const keyTypes = {

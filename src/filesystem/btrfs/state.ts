@@ -1,3 +1,4 @@
+import { roundDown } from '../../binary/convert.js';
 import type { RequestOptions } from '../../device/block-device.js';
 import { hasCode } from '../../error/disk-error.js';
 import type { FilesystemState } from '../filesystem.js';
@@ -66,7 +67,8 @@ export async function readState(volume: BtrfsVolume, options: RequestOptions): P
     return { kind: 'damaged', reason };
   }
   // The kernel does not mount what has less in all than its device; more is what a device left behind that went.
-  if (superblock.totalBytes !== totalBytes) {
+  const whole = (bytes: bigint) => roundDown(bytes, BigInt(superblock.sectorSize));
+  if (whole(superblock.totalBytes) !== whole(totalBytes)) {
     const reason = `it counts ${superblock.totalBytes} bytes in all, and ${totalBytes} of its only device: run btrfs rescue fix-device-size`;
     return { kind: 'damaged', reason };
   }

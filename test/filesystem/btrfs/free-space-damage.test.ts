@@ -4,7 +4,6 @@ import { describe, expect, onTestFinished } from 'vitest';
 import { viewOf } from '../../../src/binary/layout.js';
 import type { BlockDevice } from '../../../src/device/block-device.js';
 import { openBtrfs } from '../../../src/filesystem/btrfs/btrfs.js';
-import { checksums, sealChecksum } from '../../../src/filesystem/btrfs/checksum.js';
 import type { TreeNode } from '../../../src/filesystem/btrfs/node.js';
 import {
   blockGroupItem,
@@ -20,7 +19,7 @@ import { ownRoot } from '../../../src/filesystem/btrfs/roots.js';
 import { readSuperblock } from '../../../src/filesystem/btrfs/superblock.js';
 import { treeNodes } from '../../../src/filesystem/btrfs/tree.js';
 import { BtrfsVolume } from '../../../src/filesystem/btrfs/volume.js';
-import { emptyBtrfs } from '../../support/btrfs-image.js';
+import { emptyBtrfs, sealCrc32c } from '../../support/btrfs-image.js';
 import { needs } from '../../support/needs.js';
 import { openRaw } from '../../support/raw-device.js';
 import { temporaryFolder } from '../../support/temporary.js';
@@ -43,8 +42,7 @@ async function changeItem(device: BlockDevice, { tree, type, put }: Change): Pro
     for (let i = 0; node.level === 0 && i < node.count; i++) {
       if (node.key(i).type !== type) continue;
       put(node.data(i), node, i);
-      const [checksum] = checksums;
-      if (checksum !== undefined) sealChecksum(checksum, node.bytes);
+      sealCrc32c(node.bytes);
       await device.write(node.bytes, node.place.offset);
       return;
     }
@@ -128,8 +126,7 @@ describe('nothing is free of a btrfs filesystem with', () => {
     const bytes = new Uint8Array(superblockSize);
     await device.read(bytes, primary);
     btrfsSuperblock.put(viewOf(bytes), { bytes_used: btrfsSuperblock.at(viewOf(bytes)).bytes_used - 4096n });
-    const [checksum] = checksums;
-    if (checksum !== undefined) sealChecksum(checksum, bytes);
+    sealCrc32c(bytes);
     await device.write(bytes, primary);
     await expect((await openBtrfs(device)).freeSpace()).rejects.toMatchObject({ code: 'CORRUPT' });
   });
